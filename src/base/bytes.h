@@ -1,7 +1,8 @@
 /* Bytes: a growing byte buffer, and a borrowed view of bytes.
  *
- * A `struct bytes` of all zeroes is empty and valid. It grows by doubling through mem_try_realloc();
- * an append that cannot grow returns -ENOMEM and leaves the content as it was. Not thread-safe.
+ * A `struct bytes` of all zeroes is empty and valid. It grows by doubling through
+ * mem_try_realloc(); an append that cannot grow returns -ENOMEM and leaves the content as it was.
+ * Not thread-safe.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H

@@ -107,8 +107,7 @@ static void put_value(struct line *line, const struct log_field *field, bool jso
         snprintf(number, sizeof(number), "%.3f", field->num);
         break;
     case LOG_FIELD_HEX:
-        snprintf(
-            number, sizeof(number), json ? "\"%llx\"" : "%llx", (unsigned long long)field->u);
+        snprintf(number, sizeof(number), json ? "\"%llx\"" : "%llx", (unsigned long long)field->u);
         break;
     }
     put_str(line, number);

@@ -18,11 +18,11 @@
 enum { SOCK_NAME_MAX = 128 };
 
 struct sock_listen_options {
-    int backlog;                 /* Pending connections; the system may lower it. */
-    bool reuse_port;             /* TCP: one listener a thread, the kernel spreads. */
-    uint32_t notsent_lowat;      /* Bytes; 0 leaves it. TCP_NOTSENT_LOWAT, inherited. */
-    uint32_t user_timeout_ms;    /* TCP_USER_TIMEOUT; 0 leaves it. Inherited. */
-    uint32_t unix_mode;          /* Permissions of a unix socket, e.g. 0660; 0: by umask. */
+    int backlog;              /* Pending connections; the system may lower it. */
+    bool reuse_port;          /* TCP: one listener a thread, the kernel spreads. */
+    uint32_t notsent_lowat;   /* Bytes; 0 leaves it. TCP_NOTSENT_LOWAT, inherited. */
+    uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0 leaves it. Inherited. */
+    uint32_t unix_mode;       /* Permissions of a unix socket, e.g. 0660; 0: by umask. */
 };
 
 /* Opens a listener. TCP_NODELAY and the options are inherited by what it accepts. A stale unix

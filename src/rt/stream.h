@@ -15,10 +15,10 @@
 struct tls; /* A TLS context: certificates, trust. Shared by many streams of one thread. */
 
 struct tls_options {
-    const char *ca_file;     /* PEM; NULL: the system's trust store. */
-    const char *cert_file;   /* PEM chain; NULL: none. */
-    const char *key_file;    /* PEM; NULL: none. */
-    bool insecure;           /* Do not verify the peer. */
+    const char *ca_file;   /* PEM; NULL: the system's trust store. */
+    const char *cert_file; /* PEM chain; NULL: none. */
+    const char *key_file;  /* PEM; NULL: none. */
+    bool insecure;         /* Do not verify the peer. */
 };
 
 /* Gives a client context, or a negative errno with a sentence in err. */
@@ -28,7 +28,7 @@ void tls_destroy(struct tls *tls);
 
 struct stream {
     int fd;
-    void *ssl; /* NULL: plain. */
+    void *ssl;       /* NULL: plain. */
     bool want_write; /* The last call stopped because TLS must write first. */
 };
 

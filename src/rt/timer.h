@@ -23,7 +23,8 @@ struct timer {
 };
 
 /* (Re)arms timer to call fn(timer, ctx) after delay_ms. The timer must stay in place meanwhile. */
-void timer_start(struct loop *loop, struct timer *timer, uint64_t delay_ms, timer_fn *fn, void *ctx);
+void timer_start(
+    struct loop *loop, struct timer *timer, uint64_t delay_ms, timer_fn *fn, void *ctx);
 
 /* Stopping a stopped (or zeroed) timer is fine, also inside its own call. */
 void timer_stop(struct timer *timer);
