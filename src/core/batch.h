@@ -1,0 +1,86 @@
+/* Batch: publications of one class, encoded side by side.
+ *
+ * Frames lie next to each other in `data`, so any run of messages is one span and goes out with one
+ * send(). A batch is open while publications are appended, then sealed and swept; outbox runs share
+ * it until they are sent. Counts are plain: a batch never leaves its shard.
+ */
+#ifndef CORE_BATCH_H
+#define CORE_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/bytes.h"
+
+struct channel;
+struct batch_pool;
+
+struct batch_message {
+    uint64_t offset;  /* The publication's. */
+    uint64_t time_ns; /* When it came in. */
+    uint32_t end;     /* Where its frame ends in data. */
+    uint32_t key;     /* Conflation key; 0: none. */
+};
+
+enum {
+    BATCH_REPLAY = 1, /* Belongs to one subscriber's replay: never evicted. */
+    BATCH_LOST = 2,   /* Stands for `count` publications that never reached this shard. */
+    BATCH_GAPS = 4,   /* Its subscribers are told of gaps. */
+};
+
+enum {
+    BATCH_BYTES_MAX = 64 * 1024, /* An open batch is sealed past this … */
+    BATCH_MESSAGES_MAX = 1024,   /* … or at this. */
+};
+
+struct batch {
+    uint32_t refs;
+    uint32_t count;        /* Messages. */
+    uint32_t first_seq;    /* The class's sequence number of the first. */
+    uint32_t message_cap;
+    struct batch_message *messages;
+    struct bytes data;
+    struct channel *channel; /* Shares: the channel stays while a batch names it. */
+    struct batch *next;      /* Sealed, waiting for their sweep. */
+    uint64_t gap_from, gap_to; /* BATCH_LOST: offsets. */
+    uint8_t framing;
+    uint8_t ns;
+    uint8_t flags;
+};
+
+static inline uint32_t batch_start(const struct batch *batch, uint32_t message)
+{
+    return message ? batch->messages[message - 1].end : 0;
+}
+
+/* Bytes of messages [first, last). */
+static inline uint32_t batch_bytes(const struct batch *batch, uint32_t first, uint32_t last)
+{
+    return last > first ? batch->messages[last - 1].end - batch_start(batch, first) : 0;
+}
+
+static inline bool batch_full(const struct batch *batch)
+{
+    return batch->data.len >= BATCH_BYTES_MAX || batch->count >= BATCH_MESSAGES_MAX;
+}
+
+/* A small store of batches with their buffers, so that a quiet channel allocates nothing. */
+struct batch_pool {
+    struct batch *free;
+    uint32_t count;
+};
+
+/* Gives an empty batch with one reference; NULL without memory. */
+MUST_USE struct batch *batch_get(struct batch_pool *pool);
+
+/* Room for one more message. Returns 0 or -ENOMEM. */
+MUST_USE int batch_reserve_message(struct batch *batch);
+
+/* Frees the contents for good or puts the batch back; the caller has dropped the last reference
+ * and released the channel. */
+void batch_put(struct batch_pool *pool, struct batch *batch);
+
+void batch_pool_fini(struct batch_pool *pool);
+
+#endif

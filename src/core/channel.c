@@ -1,0 +1,422 @@
+#include "core/channel.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "core/name.h"
+#include "core/shard.h"
+
+static bool name_equal(const struct table_item *item, const void *key)
+{
+    return span_equal(channel_name((const struct channel *)item), *(const struct span *)key);
+}
+
+struct channel *channel_find(struct shard *shard, uint64_t hash, struct span name)
+{
+    return (struct channel *)table_find(&shard->channels, hash, name_equal, &name);
+}
+
+struct channel *channel_get(struct shard *shard, uint64_t hash, struct span name)
+{
+    struct channel *channel = channel_find(shard, hash, name);
+
+    if (channel) {
+        return channel;
+    }
+    channel = mem_try_alloc(sizeof(*channel) + name.len);
+    if (!channel) {
+        return NULL;
+    }
+    *channel = (struct channel){
+        .hash = hash,
+        .name_len = (uint16_t)name.len,
+        .ns = settings_ns(shard->settings, name_namespace(name)),
+    };
+    memcpy(channel->name, name.data, name.len);
+    if (table_add(&shard->channels, (struct table_item *)channel) != 0) {
+        mem_free(channel);
+        return NULL;
+    }
+    shard->stats.channels += 1;
+    return channel;
+}
+
+static bool has_classes(const struct channel *channel)
+{
+    return channel->first.channel || channel->first.next;
+}
+
+/* Without memory for the letter home merely goes on sending us what nobody here wants. */
+static void tell_home(struct shard *shard, const struct channel *channel)
+{
+    struct mail_unsubscribe *mail = mem_try_alloc(sizeof(*mail) + channel->name_len);
+
+    if (!mail) {
+        return;
+    }
+    *mail = (struct mail_unsubscribe){
+        .mail = {.kind = MAIL_UNSUBSCRIBE},
+        .hash = channel->hash,
+        .name_len = channel->name_len,
+    };
+    memcpy(mail->name, channel->name, channel->name_len);
+    shard_post(shard, shard_home_of(shard, channel->hash), &mail->mail);
+}
+
+void channel_release(struct shard *shard, struct channel *channel)
+{
+    if (has_classes(channel) || channel->pending_count) {
+        return;
+    }
+    if (channel->batch_count) {
+        return; /* The last batch calls again. */
+    }
+    tell_home(shard, channel);
+    table_remove(&shard->channels, (struct table_item *)channel);
+    shard->stats.channels -= 1;
+    mem_free(channel);
+}
+
+struct class *class_get(struct shard *shard, struct channel *channel, uint8_t framing)
+{
+    struct class *class = &channel->first;
+
+    (void)shard;
+    if (!class->channel) {
+        /* A later class may have this framing while the inline one is unused. */
+        for (class = channel->first.next; class; class = class->next) {
+            if (class->framing == framing) {
+                return class;
+            }
+        }
+        struct class *next = channel->first.next;
+        channel->first = (struct class){
+            .channel = channel, .next = next, .published = 1, .framing = framing};
+        return &channel->first;
+    }
+    for (; class; class = class->next) {
+        if (class->framing == framing) {
+            return class;
+        }
+    }
+    class = mem_try_alloc(sizeof(*class));
+    if (class) {
+        *class = (struct class){.channel = channel,
+            .next = channel->first.next,
+            .published = 1,
+            .framing = framing};
+        channel->first.next = class;
+    }
+    return class;
+}
+
+/* An empty class with nothing on the way goes; its channel perhaps with it. */
+static void class_release(struct shard *shard, struct class *class)
+{
+    struct channel *channel = class->channel;
+
+    if (class->count || class->flow) {
+        return;
+    }
+    if (class->cap) {
+        mem_free(class->entries.many);
+    }
+    if (class == &channel->first) {
+        struct class *next = class->next;
+        *class = (struct class){.next = next};
+    } else {
+        struct class **link = &channel->first.next;
+        while (*link != class) {
+            link = &(*link)->next;
+        }
+        *link = class->next;
+        mem_free(class);
+    }
+    channel_release(shard, channel);
+}
+
+static int class_reserve(struct class *class)
+{
+    if (class->count == 0 && class->cap == 0) {
+        return 0;
+    }
+    if (class->count < class->cap) {
+        return 0;
+    }
+    uint32_t cap = class->cap ? class->cap * 2 : 4;
+    struct entry *many =
+        mem_try_realloc(class->cap ? class->entries.many : NULL, cap * sizeof(*many));
+    if (!many) {
+        return -ENOMEM;
+    }
+    if (!class->cap) {
+        many[0] = class->entries.one;
+    }
+    class->entries.many = many;
+    class->cap = cap;
+    return 0;
+}
+
+int class_join(struct shard *shard, struct class *class, struct subscriber *sub)
+{
+    int err = class_reserve(class);
+
+    if (err) {
+        return err;
+    }
+    err = subscriber_add(sub, class, class->count, class->published);
+    if (err) {
+        return err;
+    }
+    class_entries(class)[class->count] = (struct entry){
+        .slot = sub->slot,
+        .from = class->flow ? class->published : 0,
+    };
+    class->count += 1;
+    shard->stats.subscriptions += 1;
+    return 0;
+}
+
+/* Moves entry `from` to place `to` and tells its subscriber. */
+static void move_entry(struct shard *shard, struct class *class, uint32_t from, uint32_t to)
+{
+    struct entry *entries = class_entries(class);
+
+    if (from == to) {
+        return;
+    }
+    entries[to] = entries[from];
+    struct subscription *moved =
+        subscriber_find(shard_subscriber(shard, entries[to].slot), class);
+    CHECK(moved && moved->index == from);
+    moved->index = to;
+}
+
+/* Swap-remove. Behind a sweep the hole is filled by the last swept entry, and that one's place by
+ * the last of all, so that no entry slips from the unswept side to the swept one. */
+static void remove_entry(struct shard *shard, struct class *class, uint32_t index)
+{
+    struct flow *flow = class->flow;
+
+    if (flow && flow->head && index < flow->index) {
+        flow->index -= 1;
+        move_entry(shard, class, flow->index, index);
+        index = flow->index;
+    }
+    move_entry(shard, class, class->count - 1, index);
+    class->count -= 1;
+}
+
+void class_leave(struct shard *shard, struct class *class, struct subscriber *sub)
+{
+    struct subscription *subscription = subscriber_find(sub, class);
+
+    CHECK(subscription && subscription->index < class->count);
+    uint32_t index = subscription->index;
+    uint32_t pending = class_pending(class, index);
+    sub->accepted += class_distance(subscription->joined, class->published);
+    shard_count_drop(shard, sub, DROP_CLOSED, pending);
+    shard->stats.books.pending -= pending;
+    shard->stats.subscriptions -= 1;
+    subscriber_remove(sub, subscription);
+    remove_entry(shard, class, index);
+    class_release(shard, class);
+}
+
+/* Messages of one batch that are still to come for this entry. */
+static uint32_t batch_left(const struct batch *batch, uint32_t from)
+{
+    if (from == 0) {
+        return batch->count;
+    }
+    int32_t ahead = (int32_t)(from - batch->first_seq);
+    if (ahead <= 0) {
+        return batch->count;
+    }
+    return (uint32_t)ahead >= batch->count ? 0 : batch->count - (uint32_t)ahead;
+}
+
+uint32_t class_pending(const struct class *class, uint32_t index)
+{
+    const struct flow *flow = class->flow;
+
+    if (!flow) {
+        return 0;
+    }
+    uint32_t from = class_entries((struct class *)class)[index].from;
+    uint32_t pending = 0;
+    const struct batch *batch = flow->head;
+    if (batch && index < flow->index) {
+        batch = batch->next; /* It had the head already. */
+    }
+    for (; batch; batch = batch->next) {
+        pending += batch_left(batch, from);
+    }
+    return pending + (flow->open ? batch_left(flow->open, from) : 0);
+}
+
+/* The class's flow, made and queued for a sweep if need be. */
+static struct flow *flow_get(struct shard *shard, struct class *class)
+{
+    if (class->flow) {
+        return class->flow;
+    }
+    uint32_t slot = slab_alloc(&shard->flows);
+    if (slot == SLAB_NONE) {
+        return NULL;
+    }
+    struct flow *flow = slab_at(&shard->flows, slot);
+    *flow = (struct flow){.class = class, .slot = slot};
+    class->flow = flow;
+    if (shard->flow_last) {
+        shard->flow_last->next = flow;
+    } else {
+        shard->flow_first = flow;
+    }
+    shard->flow_last = flow;
+    return flow;
+}
+
+void flow_put(struct shard *shard, struct flow *flow)
+{
+    struct class *class = flow->class;
+
+    CHECK(!flow->open && !flow->head);
+    class->flow = NULL;
+    slab_free(&shard->flows, flow->slot);
+    class_release(shard, class);
+}
+
+void flow_seal(struct flow *flow)
+{
+    struct batch *batch = flow->open;
+
+    if (!batch) {
+        return;
+    }
+    flow->open = NULL;
+    batch->next = NULL;
+    if (flow->tail) {
+        flow->tail->next = batch;
+    } else {
+        flow->head = batch;
+        flow->index = 0;
+    }
+    flow->tail = batch;
+}
+
+/* An open batch to append to, of the wanted kind; NULL without memory. */
+static struct batch *open_batch(struct shard *shard, struct class *class, uint8_t flags)
+{
+    struct flow *flow = flow_get(shard, class);
+
+    if (!flow) {
+        return NULL;
+    }
+    if (flow->open && (batch_full(flow->open) || flow->open->flags != flags ||
+                          (flags & BATCH_LOST))) {
+        flow_seal(flow);
+    }
+    if (!flow->open) {
+        struct batch *batch = batch_get(&shard->batches);
+        if (!batch) {
+            return NULL;
+        }
+        batch->channel = class->channel;
+        batch->channel->batch_count += 1;
+        batch->first_seq = class->published;
+        batch->framing = class->framing;
+        batch->ns = class->channel->ns;
+        batch->flags = flags;
+        flow->open = batch;
+    }
+    return flow->open;
+}
+
+static uint8_t batch_flags(const struct shard *shard, uint8_t framing)
+{
+    return shard->ports.wants_gaps(shard->ports.ctx, framing) ? BATCH_GAPS : 0;
+}
+
+/* One more publication is owed to every subscriber of the class. */
+static void count_accepted(struct shard *shard, struct class *class, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        class->published += 1;
+        class->published += class->published == 0;
+    }
+    shard->stats.books.accepted += (uint64_t)class->count * count;
+    shard->stats.books.pending += (uint64_t)class->count * count;
+}
+
+/* Nobody of the class gets these: there was no memory even to remember them in order. */
+static void drop_for_all(struct shard *shard, struct class *class, uint32_t count)
+{
+    struct entry *entries = class_entries(class);
+
+    count_accepted(shard, class, count);
+    shard->stats.books.pending -= (uint64_t)class->count * count;
+    for (uint32_t i = 0; i < class->count; i++) {
+        shard_count_drop(
+            shard, shard_subscriber(shard, entries[i].slot), DROP_MEMORY, count);
+    }
+    if (class->flow) {
+        flow_seal(class->flow); /* A batch's numbers have no holes. */
+    }
+}
+
+void class_append(struct shard *shard, struct class *class, const struct publication *pub)
+{
+    if (class->count == 0) {
+        return;
+    }
+    struct batch *batch = open_batch(shard, class, batch_flags(shard, class->framing));
+    if (!batch || batch_reserve_message(batch) != 0 ||
+        shard->ports.encode(shard->ports.ctx, class->framing, pub, &batch->data) != 0) {
+        drop_for_all(shard, class, 1);
+        return;
+    }
+    uint32_t before = batch_start(batch, batch->count);
+    batch->messages[batch->count++] = (struct batch_message){
+        .offset = pub->offset,
+        .time_ns = pub->time_ns,
+        .end = (uint32_t)batch->data.len,
+        .key = pub->key,
+    };
+    shard->unswept_bytes += batch->data.len - before;
+    count_accepted(shard, class, 1);
+}
+
+void class_append_lost(
+    struct shard *shard, struct class *class, uint64_t from, uint64_t to, uint32_t count)
+{
+    if (class->count == 0) {
+        return;
+    }
+    uint8_t flags = (uint8_t)(BATCH_LOST | batch_flags(shard, class->framing));
+    struct batch *batch = open_batch(shard, class, flags);
+    if (!batch) {
+        drop_for_all(shard, class, count);
+        return;
+    }
+    batch->count = count;
+    batch->gap_from = from;
+    batch->gap_to = to;
+    count_accepted(shard, class, count);
+    flow_seal(class->flow);
+}
+
+void batch_unref(struct shard *shard, struct batch *batch)
+{
+    CHECK(batch->refs > 0);
+    batch->refs -= 1;
+    if (batch->refs) {
+        return;
+    }
+    struct channel *channel = batch->channel;
+    batch_put(&shard->batches, batch);
+    channel->batch_count -= 1;
+    channel_release(shard, channel);
+}

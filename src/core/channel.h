@@ -1,0 +1,120 @@
+/* Channel and class: who on this shard listens to what, and how they want it written.
+ *
+ * A channel's local half exists while somebody here listens (or is about to). A class is the set of
+ * its subscribers that want the same bytes; a publication is encoded once per class. The first
+ * class lives inside the channel, and a single subscriber inside its class, so that a million
+ * channels with one listener each stay small. A class with publications on the way borrows a flow
+ * (open batch, sealed batches, sweep position) and gives it back when it has drained.
+ */
+#ifndef CORE_CHANNEL_H
+#define CORE_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/table.h"
+#include "core/batch.h"
+
+struct channel;
+struct shard;
+struct subscriber;
+
+/* One subscriber's place in a class. */
+struct entry {
+    uint32_t slot;
+    uint32_t from; /* Skip what is numbered before this; 0: nothing to skip. */
+};
+
+struct class {
+    struct channel *channel;
+    struct class *next;
+    union {
+        struct entry one;    /* cap == 0 */
+        struct entry *many;
+    } entries;
+    struct flow *flow;       /* NULL while nothing is on the way. */
+    uint32_t count;
+    uint32_t cap;
+    uint32_t published;      /* Sequence number of the next publication; never 0. */
+    uint8_t framing;         /* conn's: an index in its table of framings. */
+    uint8_t reserved[3];
+};
+
+struct flow {
+    struct class *class;
+    struct batch *open;        /* Publications go here; NULL until one comes. */
+    struct batch *head, *tail; /* Sealed, oldest first; head is being swept. */
+    uint32_t index;            /* Next entry of the sweep through head. */
+    struct flow *next;         /* In the shard's queue of flows with work. */
+    uint32_t slot;             /* Its own, in the shard's slab of flows. */
+};
+
+struct channel {
+    uint64_t hash; /* First: this is a struct table_item. */
+    struct class first;
+    uint32_t batch_count;   /* Batches that name this channel. */
+    uint32_t pending_count; /* Subscriptions asked for and not yet answered by home. */
+    uint16_t name_len;
+    uint8_t ns;
+    char name[];
+};
+
+static inline struct span channel_name(const struct channel *channel)
+{
+    return span_of(channel->name, channel->name_len);
+}
+
+static inline struct entry *class_entries(struct class *class)
+{
+    return class->cap ? class->entries.many : &class->entries.one;
+}
+
+/* Sequence numbers skip 0; how many publications lie between two of them. */
+static inline uint32_t class_distance(uint32_t from, uint32_t to)
+{
+    return to - from - (to < from);
+}
+
+/* The channel's local half, or NULL. */
+struct channel *channel_find(struct shard *shard, uint64_t hash, struct span name);
+
+/* Finds or makes it; NULL without memory. */
+struct channel *channel_get(struct shard *shard, uint64_t hash, struct span name);
+
+/* Frees the channel, and tells home, once nobody needs it any more. */
+void channel_release(struct shard *shard, struct channel *channel);
+
+/* Finds or makes the class for a framing; NULL without memory. */
+struct class *class_get(struct shard *shard, struct channel *channel, uint8_t framing);
+
+/* Adds the subscriber behind all that is on its way. Returns 0 or -ENOMEM. */
+int class_join(struct shard *shard, struct class *class, struct subscriber *sub);
+
+/* Takes the subscriber out; what was on the way to it is dropped(closed). May free the class. */
+void class_leave(struct shard *shard, struct class *class, struct subscriber *sub);
+
+/* Encodes and appends one publication. Without memory it is dropped for everyone. */
+struct publication;
+void class_append(struct shard *shard, struct class *class, const struct publication *pub);
+
+/* Notes that publications from..to (offsets, count of them) never got here. */
+void class_append_lost(
+    struct shard *shard, struct class *class, uint64_t from, uint64_t to, uint32_t count);
+
+/* Internal to channel and sweep: closes the open batch; gives the flow back once it is empty. */
+void flow_seal(struct flow *flow);
+void flow_put(struct shard *shard, struct flow *flow);
+
+/* How many messages are on the way to entry `index` of the class and not yet brought to it. */
+uint32_t class_pending(const struct class *class, uint32_t index);
+
+/* One more reference to, or one less of, a batch. */
+static inline struct batch *batch_ref(struct batch *batch)
+{
+    batch->refs += 1;
+    return batch;
+}
+void batch_unref(struct shard *shard, struct batch *batch);
+
+#endif

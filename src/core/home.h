@@ -1,0 +1,63 @@
+/* Home: the half of a channel that numbers and remembers.
+ *
+ * hash(channel) names the home shard. It gives each publication its offset, keeps a ring of the
+ * last ones, knows which shards listen and mails them chunks. Offsets of a channel only grow: when
+ * a quiet channel is forgotten its numbers go into the shard's floor, and a channel that comes
+ * (back) starts above the floor, so a number never means two events in one epoch.
+ */
+#ifndef CORE_HOME_H
+#define CORE_HOME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/table.h"
+#include "core/mail.h"
+
+struct shard;
+
+/* The last publications of a channel, oldest first. Allocated at the first one. */
+struct ring {
+    struct home *home;
+    struct ring *newer, *older; /* Of all the shard's rings, by last use. */
+    uint64_t bytes;
+    uint32_t head, count, cap; /* cap: power of two. */
+    struct publication *slots[];
+};
+
+struct home {
+    uint64_t hash; /* First: this is a struct table_item. */
+    uint64_t next_offset;
+    uint64_t shards;       /* Bit per listening shard. */
+    struct ring *ring;     /* NULL: nothing kept. */
+    struct mail *waiting;  /* MAIL_SUBSCRIBE until the broker feeds the channel. */
+    uint32_t serial;       /* Tells its epochs apart; the shard's at the last new beginning. */
+    uint16_t name_len;
+    uint8_t ns;
+    bool closed;           /* Not fed by the broker yet. */
+    char name[];
+};
+
+/* Handles a letter to home; takes it. */
+void home_publish(struct shard *shard, struct publication *pub);
+void home_subscribe(struct shard *shard, struct mail_subscribe *mail);
+void home_unsubscribe(struct shard *shard, struct mail_unsubscribe *mail);
+void home_chunk_back(struct shard *shard, struct mail_chunk *chunk);
+void home_replay_back(struct shard *shard, struct mail_subscribe *mail);
+
+/* The broker feeds this channel now: answers those who wait. An empty name: all channels. */
+void home_opened(struct shard *shard, struct span name);
+
+/* The affected channels may have missed publications: their history begins anew. */
+void home_new_epoch(struct shard *shard, bool (*affected)(void *ctx, struct span name), void *ctx);
+
+/* Sends the chunks that are open. End of a drain. */
+void home_post_chunks(struct shard *shard);
+
+/* Trims by age and budget, forgets quiet channels. Every 100 ms or so; bounded work a call. */
+void home_tick(struct shard *shard);
+
+void home_fini(struct shard *shard);
+
+#endif

@@ -1,0 +1,61 @@
+/* Ports: what the core needs done by others, batch-shaped, one table for a shard.
+ *
+ * conn fills in the client side, role the mail. All calls come on the shard's thread.
+ */
+#ifndef CORE_PORTS_H
+#define CORE_PORTS_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/bytes.h"
+#include "base/mail.h"
+#include "core/cursor.h"
+#include "core/outbox.h"
+#include "core/publication.h"
+#include "core/sweep.h"
+
+struct subscriber;
+struct mail_subscribe;
+
+struct core_ports {
+    void *ctx;
+
+    /* Appends the publication as one frame of this framing. Returns 0 or -ENOMEM; out is unchanged
+     * on failure. */
+    int (*encode)(void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out);
+
+    /* Appends a gap notice; nothing when the framing has none. */
+    int (*encode_gap)(void *ctx, const struct gap *gap, struct bytes *out);
+
+    /* Does this framing tell its subscribers of gaps? */
+    bool (*wants_gaps)(void *ctx, uint8_t framing);
+
+    /* Sends the slice's batch to each of its entries; see struct slice. */
+    void (*deliver)(void *ctx, struct slice *slice);
+
+    /* Writes spans to one connection: bytes taken or negative errno. */
+    long (*write)(void *ctx, struct subscriber *sub, const struct iovec *iov, int count);
+
+    /* The answer to shard_subscribe(); answer is borrowed. Called before the replay is queued, so
+     * whatever is written here goes first. sub is NULL for shard_history(). */
+    void (*subscribed)(void *ctx, struct subscriber *sub, const struct mail_subscribe *answer);
+
+    /* The answer to shard_publish() with a reply_id. */
+    void (*published)(void *ctx, uint64_t reply_id, struct cursor cursor, int err);
+
+    /* The subscriber began to lose messages, or caught up again. */
+    void (*slow)(void *ctx, struct subscriber *sub, bool dropping);
+
+    /* The subscriber was doomed during this turn; close it in the reaping phase. */
+    void (*doomed)(void *ctx, struct subscriber *sub);
+
+    /* At home: the first listener anywhere came, or the last one left. Returns true when the
+     * channel is fed already; false: answer listeners after home_opened(). */
+    bool (*interest)(void *ctx, struct span name, bool wanted);
+
+    /* Gives mail to another shard (never to this one). Sent at the latest at the end of the turn. */
+    void (*post)(void *ctx, uint16_t shard, struct mail *mail);
+};
+
+#endif

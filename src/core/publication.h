@@ -1,0 +1,61 @@
+/* Publication: one event, immutable once its home shard has numbered it.
+ *
+ * Whoever takes an event in makes the publication (one copy of the payload) and mails it to the
+ * channel's home; from there on home owns it. Other shards read it while a chunk or a replay lends
+ * it to them and give it back by mail, so the count is a plain number that only home touches.
+ */
+#ifndef CORE_PUBLICATION_H
+#define CORE_PUBLICATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/bytes.h"
+#include "base/mail.h"
+
+enum {
+    PUBLICATION_MAY_REFUSE = 1, /* The publisher waits and can be told "busy". */
+    PUBLICATION_UTF8 = 2,       /* The payload is valid UTF-8. */
+};
+
+struct publication {
+    struct mail mail;    /* On the way to its home. */
+    uint64_t reply_id;   /* The ingesting shard's name for the waiting publisher; 0: nobody. */
+    uint32_t refs;       /* Home's. */
+    uint32_t flags;
+    uint64_t hash;       /* Of the channel's name. */
+    uint64_t epoch;
+    uint64_t offset;
+    uint64_t time_ns;    /* Monotonic, when it came in. */
+    uint32_t key;        /* Conflation key's hash; 0: none. */
+    uint32_t payload_len;
+    uint16_t name_len;
+    uint16_t reserved;
+    uint8_t bytes[];     /* Channel name, then payload. */
+};
+
+/* Gives a publication with one reference and copies of name and payload; NULL without memory. */
+MUST_USE struct publication *publication_create(
+    struct span name, uint64_t hash, struct span payload, uint64_t time_ns);
+
+static inline struct span publication_name(const struct publication *pub)
+{
+    return span_of(pub->bytes, pub->name_len);
+}
+
+static inline struct span publication_payload(const struct publication *pub)
+{
+    return span_of(pub->bytes + pub->name_len, pub->payload_len);
+}
+
+/* What it costs to keep, bytes. */
+static inline size_t publication_size(const struct publication *pub)
+{
+    return sizeof(*pub) + pub->name_len + pub->payload_len;
+}
+
+/* Home only: drops one reference. */
+void publication_unref(struct publication *pub);
+
+#endif

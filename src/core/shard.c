@@ -1,0 +1,677 @@
+#include "core/shard.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "core/channel.h"
+#include "core/name.h"
+
+/* A subscription asked for: home's answer finds its way back by the id. */
+struct pending {
+    uint64_t hash; /* First: this is a struct table_item. The id, spread. */
+    uint64_t id;
+    uint64_t channel_hash;
+    uint32_t slot;       /* SLAB_NONE: history, or the subscriber is gone. */
+    uint8_t framing;
+    uint16_t name_len;
+    char name[];
+};
+
+static uint64_t spread(uint64_t id)
+{
+    return id * 0x9e3779b97f4a7c15ull;
+}
+
+static bool pending_equal(const struct table_item *item, const void *key)
+{
+    return ((const struct pending *)item)->id == *(const uint64_t *)key;
+}
+
+int shard_create(uint16_t index, const struct core_settings *settings,
+    const struct core_ports *ports, struct slab *subscribers, struct shard **ret_shard)
+{
+    if (settings->shard_count == 0 || settings->shard_count > CORE_SHARDS_MAX ||
+        index >= settings->shard_count || settings->ns_count == 0) {
+        return -EINVAL;
+    }
+    struct shard *shard = mem_zalloc_aligned(sizeof(*shard));
+    shard->index = index;
+    shard->settings = settings;
+    shard->ports = *ports;
+    shard->subscribers = subscribers;
+    shard->dirty = SLAB_NONE;
+    slab_init(&shard->flows, sizeof(struct flow));
+    *ret_shard = shard;
+    return 0;
+}
+
+void shard_destroy(struct shard *shard)
+{
+    if (!shard) {
+        return;
+    }
+    CHECK(!shard->flow_first && !shard->self.first && !shard->held_first);
+    home_fini(shard);
+    size_t cursor = 0;
+    struct table_item *item;
+    while ((item = table_next(&shard->channels, &cursor))) {
+        mem_free(item);
+    }
+    table_fini(&shard->channels);
+    cursor = 0;
+    while ((item = table_next(&shard->pending, &cursor))) {
+        mem_free(item);
+    }
+    table_fini(&shard->pending);
+    slab_fini(&shard->flows);
+    batch_pool_fini(&shard->batches);
+    mem_free(shard->doomed);
+    mem_free(shard);
+}
+
+void shard_reload(struct shard *shard, const struct core_settings *settings)
+{
+    CHECK(settings->shard_count == shard->settings->shard_count &&
+          settings->ns_count >= shard->settings->ns_count);
+    shard->settings = settings;
+}
+
+void shard_begin_turn(struct shard *shard, uint64_t now_ns)
+{
+    shard->now_ns = now_ns;
+}
+
+uint64_t shard_hash(const struct shard *shard, struct span name)
+{
+    return hash_bytes(&shard->settings->hash_key, name.data, name.len);
+}
+
+/* ---- letters ---- */
+
+void shard_post(struct shard *shard, uint16_t to, struct mail *mail)
+{
+    mail->from = shard->index;
+    if (to == shard->index) {
+        mail_chain_add(&shard->self, mail);
+    } else {
+        shard->ports.post(shard->ports.ctx, to, mail);
+    }
+}
+
+/* Back to its home, unless our batches are so full that home should feel it. */
+static void return_chunk(struct shard *shard, struct mail *mail)
+{
+    if (shard->unswept_bytes <= shard->settings->overload_bytes) {
+        shard_post(shard, mail->from, mail);
+        return;
+    }
+    mail->next = NULL;
+    if (shard->held_last) {
+        shard->held_last->next = mail;
+    } else {
+        shard->held_first = mail;
+    }
+    shard->held_last = mail;
+}
+
+static void return_held(struct shard *shard)
+{
+    while (shard->held_first && shard->unswept_bytes <= shard->settings->overload_bytes / 2) {
+        struct mail *mail = shard->held_first;
+        shard->held_first = mail->next;
+        if (!shard->held_first) {
+            shard->held_last = NULL;
+        }
+        shard_post(shard, mail->from, mail);
+    }
+}
+
+static void receive_chunk(struct shard *shard, struct mail_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        const struct publication *pub = chunk->pubs[i];
+        struct channel *channel = channel_find(shard, pub->hash, publication_name(pub));
+        if (!channel) {
+            continue;
+        }
+        if (channel->first.channel) {
+            class_append(shard, &channel->first, pub);
+        }
+        for (struct class *class = channel->first.next; class; class = class->next) {
+            class_append(shard, class, pub);
+        }
+    }
+    chunk->mail.kind = MAIL_CHUNK_BACK;
+    return_chunk(shard, &chunk->mail);
+}
+
+static void receive_behind(struct shard *shard, struct mail_behind *mail)
+{
+    struct channel *channel =
+        channel_find(shard, mail->hash, span_of(mail->name, mail->name_len));
+
+    if (channel && channel->first.channel) {
+        class_append_lost(shard, &channel->first, mail->from, mail->to, mail->count);
+    }
+    for (struct class *class = channel ? channel->first.next : NULL; class; class = class->next) {
+        class_append_lost(shard, class, mail->from, mail->to, mail->count);
+    }
+    mem_free(mail);
+}
+
+/* The replay goes into batches of its own, straight to the one subscriber who asked. */
+static void queue_replay(struct shard *shard, struct subscriber *sub, struct channel *channel,
+    uint8_t framing, const struct mail_subscribe *answer)
+{
+    struct batch *batch = NULL;
+
+    sub->accepted += answer->replay_count;
+    shard->stats.books.accepted += answer->replay_count;
+    for (uint32_t i = 0; i < answer->replay_count; i++) {
+        const struct publication *pub = answer->replay[i];
+        if (!batch) {
+            batch = batch_get(&shard->batches);
+            if (batch) {
+                batch->channel = channel;
+                channel->batch_count += 1;
+                batch->framing = framing;
+                batch->ns = channel->ns;
+                batch->flags = BATCH_REPLAY;
+            }
+        }
+        if (!batch || batch_reserve_message(batch) != 0 ||
+            shard->ports.encode(shard->ports.ctx, framing, pub, &batch->data) != 0) {
+            shard_count_drop(shard, sub, DROP_MEMORY, 1);
+            continue;
+        }
+        batch->messages[batch->count++] = (struct batch_message){
+            .offset = pub->offset, .time_ns = pub->time_ns, .end = (uint32_t)batch->data.len};
+        if (batch_full(batch) || i + 1 == answer->replay_count) {
+            shard_deliver_queued(shard, sub, batch, 0);
+            batch_unref(shard, batch);
+            batch = NULL;
+        }
+    }
+    if (batch && batch->count) {
+        shard_deliver_queued(shard, sub, batch, 0);
+    }
+    if (batch) {
+        batch_unref(shard, batch);
+    }
+}
+
+static void attach(struct shard *shard, struct subscriber *sub, struct channel *channel,
+    uint8_t framing, const struct mail_subscribe *answer)
+{
+    channel->pending_count += 1; /* Keeps the channel while the answer is worked in. */
+    struct class *class = class_get(shard, channel, framing);
+    if (class && class_join(shard, class, sub) == 0) {
+        shard->ports.subscribed(shard->ports.ctx, sub, answer);
+        queue_replay(shard, sub, channel, framing, answer);
+    } else {
+        shard_doom(shard, sub); /* No memory to serve it: it may try again elsewhere. */
+    }
+    channel->pending_count -= 1;
+    channel_release(shard, channel);
+}
+
+static void receive_subscribed(struct shard *shard, struct mail_subscribe *answer)
+{
+    uint64_t id = answer->request_id;
+    struct pending *pending =
+        (struct pending *)table_find(&shard->pending, spread(id), pending_equal, &id);
+
+    CHECK(pending);
+    table_remove(&shard->pending, (struct table_item *)pending);
+    if (!answer->interest) {
+        shard->ports.subscribed(shard->ports.ctx, NULL, answer);
+    } else {
+        struct span name = span_of(answer->name, answer->name_len);
+        struct channel *channel = channel_find(shard, answer->hash, name);
+        CHECK(channel && channel->pending_count);
+        channel->pending_count -= 1;
+        if (pending->slot != SLAB_NONE) {
+            struct subscriber *sub = shard_subscriber(shard, pending->slot);
+            sub->pending_count -= 1;
+            attach(shard, sub, channel, pending->framing, answer);
+        } else {
+            channel_release(shard, channel);
+        }
+    }
+    mem_free(pending);
+    answer->mail.kind = MAIL_REPLAY_BACK;
+    shard_post(shard, answer->mail.from, &answer->mail);
+}
+
+void shard_receive(struct shard *shard, struct mail *mail)
+{
+    switch ((enum mail_kind)mail->kind) {
+    case MAIL_PUBLISH:
+        home_publish(shard, (struct publication *)mail);
+        break;
+    case MAIL_PUBLISHED: {
+        struct mail_published *answer = (struct mail_published *)mail;
+        shard->ports.published(
+            shard->ports.ctx, answer->reply_id, answer->cursor, answer->err);
+        mem_free(answer);
+        break;
+    }
+    case MAIL_CREDIT: {
+        struct mail_credit *credit = (struct mail_credit *)mail;
+        shard->ingest_in_flight[mail->from] -= credit->bytes;
+        mem_free(credit);
+        break;
+    }
+    case MAIL_CHUNK:
+        receive_chunk(shard, (struct mail_chunk *)mail);
+        break;
+    case MAIL_CHUNK_BACK:
+        home_chunk_back(shard, (struct mail_chunk *)mail);
+        break;
+    case MAIL_BEHIND:
+        receive_behind(shard, (struct mail_behind *)mail);
+        break;
+    case MAIL_SUBSCRIBE:
+        home_subscribe(shard, (struct mail_subscribe *)mail);
+        break;
+    case MAIL_SUBSCRIBED:
+        receive_subscribed(shard, (struct mail_subscribe *)mail);
+        break;
+    case MAIL_REPLAY_BACK:
+        home_replay_back(shard, (struct mail_subscribe *)mail);
+        break;
+    case MAIL_UNSUBSCRIBE:
+        home_unsubscribe(shard, (struct mail_unsubscribe *)mail);
+        break;
+    case MAIL_CALL: {
+        struct mail_call *call = (struct mail_call *)mail;
+        call->fn(shard, call);
+        break;
+    }
+    }
+}
+
+void shard_drain(struct shard *shard)
+{
+    for (;;) {
+        struct mail *mail = shard->self.first;
+        if (!mail) {
+            home_post_chunks(shard);
+            if (!shard->self.first) {
+                return;
+            }
+            continue;
+        }
+        shard->self = (struct mail_chain){0};
+        while (mail) {
+            struct mail *next = mail->next;
+            shard_receive(shard, mail);
+            mail = next;
+        }
+    }
+}
+
+/* ---- publishing and subscribing ---- */
+
+int shard_publish(struct shard *shard, struct span name, struct span payload, uint32_t flags,
+    uint32_t key, uint64_t reply_id)
+{
+    uint64_t hash = shard_hash(shard, name);
+    uint16_t home = shard_home_of(shard, hash);
+
+    if ((flags & PUBLICATION_MAY_REFUSE) &&
+        shard->ingest_in_flight[home] > shard->settings->overload_bytes) {
+        shard->stats.refused += 1;
+        return -EBUSY;
+    }
+    struct publication *pub = publication_create(name, hash, payload, shard->now_ns);
+    if (!pub) {
+        return -ENOMEM;
+    }
+    pub->mail.kind = MAIL_PUBLISH;
+    pub->flags = flags;
+    pub->key = key;
+    pub->reply_id = reply_id;
+    if (home != shard->index) {
+        shard->ingest_in_flight[home] += publication_size(pub);
+    }
+    shard_post(shard, home, &pub->mail);
+    return 0;
+}
+
+/* Both kinds of request: interest for a subscriber, or a look at history. */
+static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct span name,
+    uint64_t hash, struct since since, uint32_t limit, uint64_t *ret_id)
+{
+    struct pending *pending = mem_try_alloc(sizeof(*pending) + name.len);
+    struct mail_subscribe *mail = mem_try_alloc(sizeof(*mail) + name.len);
+    uint64_t id = ++shard->next_pending;
+
+    if (pending) {
+        *pending = (struct pending){.hash = spread(id),
+            .id = id,
+            .channel_hash = hash,
+            .slot = slot,
+            .framing = framing,
+            .name_len = (uint16_t)name.len};
+        memcpy(pending->name, name.data, name.len);
+    }
+    if (!pending || !mail || table_add(&shard->pending, (struct table_item *)pending) != 0) {
+        mem_free(pending);
+        mem_free(mail);
+        return -ENOMEM;
+    }
+    *mail = (struct mail_subscribe){
+        .mail = {.kind = MAIL_SUBSCRIBE},
+        .hash = hash,
+        .request_id = id,
+        .since = since,
+        .interest = slot != SLAB_NONE,
+        .limit = limit,
+        .name_len = (uint16_t)name.len,
+    };
+    memcpy(mail->name, name.data, name.len);
+    *ret_id = id;
+    shard_post(shard, shard_home_of(shard, hash), &mail->mail);
+    return 0;
+}
+
+/* Pending requests of one connection: few, and rarely more than one. */
+static struct pending *find_pending(struct shard *shard, uint32_t slot, struct span name,
+    uint8_t framing)
+{
+    size_t cursor = 0;
+    struct pending *pending;
+
+    while ((pending = (struct pending *)table_next(&shard->pending, &cursor))) {
+        if (pending->slot == slot && pending->framing == framing &&
+            span_equal(span_of(pending->name, pending->name_len), name)) {
+            return pending;
+        }
+    }
+    return NULL;
+}
+
+static bool has_subscription(
+    struct subscriber *sub, const struct channel *channel, uint8_t framing)
+{
+    for (uint32_t i = 0; i < sub->subscription_count; i++) {
+        const struct class *class = subscriber_at(sub, i)->class;
+        if (class->channel == channel && class->framing == framing) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name,
+    uint8_t framing, struct since since, uint64_t *ret_id)
+{
+    uint64_t hash = shard_hash(shard, name);
+    struct channel *channel = channel_get(shard, hash, name);
+
+    if (!channel) {
+        return -ENOMEM;
+    }
+    bool doubled = has_subscription(sub, channel, framing) ||
+                   (channel->pending_count && sub->pending_count &&
+                       find_pending(shard, sub->slot, name, framing));
+    int err = doubled ? -EEXIST
+                      : ask_home(shard, sub->slot, framing, name, hash, since, 0, ret_id);
+    if (err) {
+        channel_release(shard, channel);
+        return err;
+    }
+    channel->pending_count += 1;
+    sub->pending_count += 1;
+    return 0;
+}
+
+int shard_unsubscribe(
+    struct shard *shard, struct subscriber *sub, struct span name, uint8_t framing)
+{
+    struct channel *channel = channel_find(shard, shard_hash(shard, name), name);
+
+    for (uint32_t i = 0; channel && i < sub->subscription_count; i++) {
+        struct class *class = subscriber_at(sub, i)->class;
+        if (class->channel == channel && class->framing == framing) {
+            class_leave(shard, class, sub);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
+int shard_history(
+    struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id)
+{
+    return ask_home(
+        shard, SLAB_NONE, 0, name, shard_hash(shard, name), since, limit, ret_id);
+}
+
+/* ---- connections ---- */
+
+void shard_adopt(struct shard *shard, struct subscriber *sub, uint32_t slot, uint32_t generation,
+    int32_t handle, bool plain)
+{
+    (void)shard;
+    sub->slot = slot;
+    sub->generation = generation;
+    sub->handle = handle;
+    sub->flags = plain ? SUB_PLAIN : 0;
+    sub->next_dirty = SLAB_NONE;
+}
+
+void shard_update_direct(struct subscriber *sub)
+{
+    bool direct = !sub->outbox && sub->subscription_count == 1 && (sub->flags & SUB_PLAIN) &&
+                  !(sub->flags & SUB_DOOMED);
+
+    sub->flags = (uint16_t)(direct ? sub->flags | SUB_DIRECT : sub->flags & ~SUB_DIRECT);
+}
+
+void shard_mark_dirty(struct shard *shard, struct subscriber *sub)
+{
+    if (!(sub->flags & (SUB_DIRTY | SUB_BLOCKED | SUB_DOOMED))) {
+        sub->flags |= SUB_DIRTY;
+        sub->next_dirty = shard->dirty;
+        shard->dirty = sub->slot;
+    }
+}
+
+void shard_count_drop(
+    struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    shard->stats.books.dropped[reason] += count;
+    if (!sub->dropped) {
+        sub->dropped = mem_zalloc(DROP_REASONS * sizeof(*sub->dropped));
+    }
+    sub->dropped[reason] += count;
+    if ((reason == DROP_SLOW || reason == DROP_NO_VICTIM) && !(sub->flags & SUB_DROPPING)) {
+        sub->flags |= SUB_DROPPING;
+        shard->ports.slow(shard->ports.ctx, sub, true);
+    }
+}
+
+void shard_doom(struct shard *shard, struct subscriber *sub)
+{
+    if (sub->flags & SUB_DOOMED) {
+        return;
+    }
+    sub->flags |= SUB_DOOMED;
+    shard_update_direct(sub);
+    if (shard->doomed_count == shard->doomed_cap) {
+        shard->doomed_cap = shard->doomed_cap ? shard->doomed_cap * 2 : 64;
+        shard->doomed =
+            mem_realloc(shard->doomed, shard->doomed_cap * sizeof(*shard->doomed));
+    }
+    shard->doomed[shard->doomed_count++] = sub->slot;
+}
+
+static void forget_pending(struct shard *shard, struct subscriber *sub)
+{
+    size_t cursor = 0;
+    struct pending *pending;
+
+    while (sub->pending_count &&
+           (pending = (struct pending *)table_next(&shard->pending, &cursor))) {
+        if (pending->slot == sub->slot) {
+            pending->slot = SLAB_NONE;
+            sub->pending_count -= 1;
+        }
+    }
+}
+
+static void forget_dirty(struct shard *shard, struct subscriber *sub)
+{
+    uint32_t *link = &shard->dirty;
+
+    if (!(sub->flags & SUB_DIRTY)) {
+        return;
+    }
+    while (*link != sub->slot) {
+        CHECK(*link != SLAB_NONE);
+        link = &shard_subscriber(shard, *link)->next_dirty;
+    }
+    *link = sub->next_dirty;
+    sub->flags &= (uint16_t)~SUB_DIRTY;
+}
+
+static void forget_doomed(struct shard *shard, struct subscriber *sub)
+{
+    for (uint32_t i = 0; (sub->flags & SUB_DOOMED) && i < shard->doomed_count; i++) {
+        if (shard->doomed[i] == sub->slot) {
+            shard->doomed[i] = shard->doomed[--shard->doomed_count];
+            return;
+        }
+    }
+}
+
+void shard_close(struct shard *shard, struct subscriber *sub)
+{
+    while (sub->subscription_count) {
+        class_leave(shard, subscriber_at(sub, sub->subscription_count - 1u)->class, sub);
+    }
+    outbox_drop(shard, sub, DROP_CLOSED);
+    forget_pending(shard, sub);
+    forget_dirty(shard, sub);
+    forget_doomed(shard, sub);
+    mem_free(sub->dropped);
+    sub->dropped = NULL;
+}
+
+int shard_control(struct shard *shard, struct subscriber *sub, const void *data, size_t len)
+{
+    size_t sent = 0;
+
+    if (sub->flags & SUB_DOOMED) {
+        return -EPIPE;
+    }
+    if (!sub->outbox) {
+        struct iovec iov = {(void *)(uintptr_t)data, len};
+        long taken = shard->ports.write(shard->ports.ctx, sub, &iov, 1);
+        if (taken < 0 && taken != -EAGAIN) {
+            return (int)taken;
+        }
+        sent = taken < 0 ? 0 : (size_t)taken;
+        if (sent == len) {
+            return 0;
+        }
+    }
+    return outbox_control(shard, sub, (const uint8_t *)data + sent, len - sent);
+}
+
+void shard_writable(struct shard *shard, struct subscriber *sub)
+{
+    sub->flags &= (uint16_t)~SUB_BLOCKED;
+    if (sub->outbox) {
+        shard_mark_dirty(shard, sub);
+    }
+}
+
+/* ---- deliveries ---- */
+
+void shard_deliver_queued(
+    struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first)
+{
+    if (sub->flags & SUB_DOOMED) {
+        shard_count_drop(shard, sub, DROP_CLOSED, batch->count - first);
+        return;
+    }
+    outbox_push(shard, sub, batch, first);
+    shard_mark_dirty(shard, sub);
+}
+
+void shard_deliver_partial(struct shard *shard, struct subscriber *sub, struct batch *batch,
+    uint32_t first, long sent, struct slice *slice)
+{
+    if (sent == -EAGAIN) {
+        sent = 0;
+    }
+    if (sent < 0) {
+        shard_count_drop(shard, sub, DROP_CLOSED, batch->count - first);
+        shard_doom(shard, sub);
+        return;
+    }
+    for (uint32_t left = (uint32_t)sent; first < batch->count; first++) {
+        uint32_t size = batch_bytes(batch, first, first + 1);
+        if (left < size) {
+            sent = left;
+            break;
+        }
+        left -= size;
+        sub->delivered += 1;
+        slice->delivered += 1;
+    }
+    outbox_push_rest(shard, sub, batch, first, (uint32_t)sent);
+    sub->flags |= SUB_BLOCKED;
+}
+
+static void flush_dirty(struct shard *shard)
+{
+    uint32_t slot = shard->dirty;
+
+    shard->dirty = SLAB_NONE;
+    while (slot != SLAB_NONE) {
+        struct subscriber *sub = shard_subscriber(shard, slot);
+        slot = sub->next_dirty;
+        sub->next_dirty = SLAB_NONE;
+        sub->flags &= (uint16_t)~SUB_DIRTY;
+        if (sub->flags & SUB_DOOMED) {
+            continue;
+        }
+        int result = outbox_flush(shard, sub);
+        if (result < 0) {
+            shard_doom(shard, sub);
+        } else if (result == 1 && (sub->flags & SUB_DROPPING)) {
+            sub->flags &= (uint16_t)~SUB_DROPPING;
+            shard->ports.slow(shard->ports.ctx, sub, false);
+        }
+    }
+}
+
+/* A port closes each: the list shrinks by the call to shard_close(). */
+static void reap(struct shard *shard)
+{
+    while (shard->doomed_count) {
+        uint32_t slot = shard->doomed[shard->doomed_count - 1];
+        struct subscriber *sub = shard_subscriber(shard, slot);
+        shard->ports.doomed(shard->ports.ctx, sub);
+        CHECK(shard->doomed_count == 0 || shard->doomed[shard->doomed_count - 1] != slot);
+    }
+}
+
+bool shard_sweep(struct shard *shard)
+{
+    bool more = sweep_run(shard);
+
+    flush_dirty(shard);
+    return_held(shard);
+    reap(shard);
+    return more || shard->dirty != SLAB_NONE || shard->self.first;
+}

@@ -1,0 +1,172 @@
+/* Shard: one thread's share of everything. Owns its channels, subscribers, batches and books.
+ *
+ * A turn, driven by role:
+ *
+ *   shard_begin_turn(now)   the time, for all that follows
+ *   … conn reads: shard_publish(), shard_subscribe(), shard_close() …
+ *   shard_receive(mail)     for each letter from other shards
+ *   shard_drain()           letters to itself, until there are none
+ *   shard_sweep()           batches out, blocked connections flushed, the doomed reported
+ *
+ * Not thread-safe: everything on the shard's own thread.
+ */
+#ifndef CORE_SHARD_H
+#define CORE_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/mail.h"
+#include "base/slab.h"
+#include "base/table.h"
+#include "core/batch.h"
+#include "core/books.h"
+#include "core/home.h"
+#include "core/mail.h"
+#include "core/ports.h"
+#include "core/settings.h"
+#include "core/subscriber.h"
+
+enum { SHARD_LATENCY_BUCKETS = 24 };
+
+struct shard_stats {
+    struct books books;
+    uint64_t publications;     /* Numbered by this home. */
+    uint64_t publication_bytes;
+    uint64_t refused;          /* Publishers told "busy". */
+    uint64_t sweeps;
+    uint64_t spans;            /* Sends asked of the kernel by sweeps and flushes. */
+    uint64_t replayed;
+    uint64_t history_bytes;
+    uint64_t history_messages;
+    uint64_t channels, homes, subscriptions;
+    /* Publication in → batch swept, one count per delivery; bucket i: below 2^i × 16 µs. */
+    uint64_t latency[SHARD_LATENCY_BUCKETS];
+    double latency_sum_seconds;
+};
+
+struct peer_shard { /* What home knows of a listening shard. */
+    struct mail_chunk *open;
+    uint64_t in_flight;        /* Bytes lent out and not come back. */
+    struct table behind;       /* struct behind, by channel. */
+    uint64_t credit;           /* Bytes to report to it as an ingesting shard. */
+};
+
+struct shard {
+    uint16_t index;
+    const struct core_settings *settings;
+    struct core_ports ports;
+    struct slab *subscribers;  /* conn's slots; each starts with a struct subscriber. */
+    uint64_t now_ns;
+    struct shard_stats stats;
+
+    struct table channels;
+    struct table homes;
+    struct slab flows;
+    struct flow *flow_first, *flow_last; /* With work. */
+    struct batch_pool batches;
+    uint64_t unswept_bytes;    /* In open and sealed batches. */
+    struct mail *held_first, *held_last; /* Chunks that go back once batches have drained. */
+
+    struct mail_chain self;    /* Letters to itself. */
+    uint32_t dirty;            /* Slot of the first connection to flush. */
+    uint32_t doomed_count;
+    uint32_t *doomed;
+    uint32_t doomed_cap;
+
+    struct table pending;      /* struct pending: subscriptions asked for. */
+    uint64_t next_pending;
+
+    struct peer_shard peers[CORE_SHARDS_MAX];
+    uint64_t ingest_in_flight[CORE_SHARDS_MAX]; /* Bytes sent to a home and not yet taken in. */
+    uint64_t floor;            /* Offsets up to this were used by channels now forgotten. */
+    uint32_t serial;           /* How often channels began a new epoch. */
+    struct ring *ring_oldest, *ring_newest;
+};
+
+/* settings and subscribers are shared and must outlive the shard. */
+MUST_USE int shard_create(uint16_t index, const struct core_settings *settings,
+    const struct core_ports *ports, struct slab *subscribers, struct shard **ret_shard);
+/* All subscribers must be closed and all letters delivered. */
+void shard_destroy(struct shard *shard);
+
+/* New settings, see settings.h for what may differ. */
+void shard_reload(struct shard *shard, const struct core_settings *settings);
+
+void shard_begin_turn(struct shard *shard, uint64_t now_ns);
+
+/* Takes one letter from another shard. */
+void shard_receive(struct shard *shard, struct mail *mail);
+void shard_drain(struct shard *shard);
+
+/* True when there is more to sweep: do not wait for events. */
+bool shard_sweep(struct shard *shard);
+
+/* Sends a letter, also to this shard itself. Takes it. */
+void shard_post(struct shard *shard, uint16_t to, struct mail *mail);
+
+uint64_t shard_hash(const struct shard *shard, struct span name);
+static inline uint16_t shard_home_of(const struct shard *shard, uint64_t hash)
+{
+    return (uint16_t)(((hash >> 32) * shard->settings->shard_count) >> 32);
+}
+
+/* Publishes to a channel (name already checked). flags: PUBLICATION_*; key: conflation key or 0.
+ * reply_id ≠ 0: ports.published() is called once, later. Returns 0, -EBUSY (its home is behind; only
+ * with PUBLICATION_MAY_REFUSE, otherwise it is taken) or -ENOMEM. */
+MUST_USE int shard_publish(struct shard *shard, struct span name, struct span payload,
+    uint32_t flags, uint32_t key, uint64_t reply_id);
+
+/* Asks for a subscription; ports.subscribed() answers, unless the subscriber is gone by then.
+ * *ret_id names the request. Returns 0, -EEXIST (has it, or asked already), or -ENOMEM. */
+MUST_USE int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name,
+    uint8_t framing, struct since since, uint64_t *ret_id);
+
+/* Returns 0, or -ENOENT when there is no such subscription. */
+int shard_unsubscribe(
+    struct shard *shard, struct subscriber *sub, struct span name, uint8_t framing);
+
+/* Asks home for history; ports.subscribed() answers with sub NULL and *ret_id. */
+MUST_USE int shard_history(
+    struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id);
+
+/* Leaves all channels and drops what waits, with reason closed. The slot may be freed after. */
+void shard_close(struct shard *shard, struct subscriber *sub);
+
+/* Control bytes to one connection: at once when nothing waits, else behind it. Returns 0, or
+ * negative errno: then the connection is beyond help and should be closed. */
+MUST_USE int shard_control(
+    struct shard *shard, struct subscriber *sub, const void *data, size_t len);
+
+/* The kernel can take more. */
+void shard_writable(struct shard *shard, struct subscriber *sub);
+
+/* The subscriber will be closed at the end of the turn. Also from inside deliver(). */
+void shard_doom(struct shard *shard, struct subscriber *sub);
+
+/* A fresh connection: zeroed slot, its index, the descriptor; plain: no TLS. */
+void shard_adopt(struct shard *shard, struct subscriber *sub, uint32_t slot, uint32_t generation,
+    int32_t handle, bool plain);
+
+/* For conn's deliver(): the entry cannot take the batch directly. */
+void shard_deliver_queued(
+    struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first);
+/* … the kernel took `sent` bytes (≥ 0) of messages [first, count) and not all, or failed. */
+void shard_deliver_partial(struct shard *shard, struct subscriber *sub, struct batch *batch,
+    uint32_t first, long sent, struct slice *slice);
+
+static inline struct subscriber *shard_subscriber(const struct shard *shard, uint32_t slot)
+{
+    return slab_at(shard->subscribers, slot);
+}
+
+/* Internal: marks for the flush phase. */
+void shard_mark_dirty(struct shard *shard, struct subscriber *sub);
+/* Internal: counts dropped messages. */
+void shard_count_drop(
+    struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count);
+/* Internal: is the subscriber fit for direct sends? */
+void shard_update_direct(struct subscriber *sub);
+
+#endif
