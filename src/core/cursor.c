@@ -48,7 +48,7 @@ struct since since_parse(struct span text)
         if (!digit && (c < 'a' || c > 'z')) {
             return since;
         }
-        if (!add_digit(&since.cursor.epoch, 36, digit ? c - '0' : (uint64_t)(c - (digit ? 48 : 87)))) {
+        if (!add_digit(&since.cursor.epoch, 36, (uint64_t)(digit ? c - '0' : c - 'a' + 10))) {
             return since;
         }
     }
