@@ -31,6 +31,10 @@ struct sock_listen_options {
 MUST_USE int sock_listen(const char *address, const struct sock_listen_options *options,
     int *ret_fd, const char **ret_why);
 
+/* Gives a listener that the service manager opened the options that connections inherit. Returns 0
+ * or negative errno. */
+MUST_USE int sock_adopt(int listen_fd, const struct sock_listen_options *options);
+
 /* The port a TCP listener got (useful after ":0"); 0 for unix sockets. */
 uint16_t sock_local_port(int fd);
 
@@ -41,7 +45,7 @@ MUST_USE int sock_accept(int listen_fd);
  * "localhost" and unix paths only: names go through rt/resolve.h. source_ip may be NULL. */
 MUST_USE int sock_connect(const char *address, const char *source_ip, int *ret_fd);
 
-/* 0 when connected, negative errno when it failed. */
+/* 0 when connected, -EAGAIN while still under way, other negative errno when it failed. */
 int sock_connect_result(int fd);
 
 /* Bytes read; 0 = the peer closed; negative errno. */
@@ -55,7 +59,8 @@ long sock_sendv(int fd, const struct iovec *iov, int iov_count);
 void sock_shutdown_write(int fd);
 void sock_close(int fd);
 
-/* "127.0.0.1:4711", "[::1]:4711" or "unix"; always NUL-terminated. */
+/* "127.0.0.1:4711" (also for a v4 peer of a listener on every address), "[::1]:4711" or "unix"; "?"
+ * when the peer is gone. Always NUL-terminated. */
 void sock_peer_name(int fd, char *ret_name, size_t cap);
 
 #endif
