@@ -122,6 +122,36 @@ int address_parse(
     return address_parse_host(host, parts.port, ret_addr, ret_len);
 }
 
+int address_known(const char *text, char ret_texts[2][ADDRESS_TEXT_MAX])
+{
+    struct address_text parts;
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+
+    int r = address_split(text, &parts);
+    if (r < 0) {
+        return r;
+    }
+    if (parts.is_unix) {
+        r = address_parse(text, false, &addr, &addr_len);
+        if (r < 0) {
+            return -EINVAL;
+        }
+        snprintf(ret_texts[0], ADDRESS_TEXT_MAX, "%s", text);
+        return 1;
+    }
+    if (!*parts.host || strcmp(parts.host, "localhost") == 0) {
+        snprintf(ret_texts[0], ADDRESS_TEXT_MAX, "127.0.0.1:%u", parts.port);
+        snprintf(ret_texts[1], ADDRESS_TEXT_MAX, "[::1]:%u", parts.port);
+        return 2;
+    }
+    if (address_parse_host(parts.host, parts.port, &addr, &addr_len) < 0) {
+        return 0;
+    }
+    address_format(&addr, ret_texts[0], ADDRESS_TEXT_MAX);
+    return 1;
+}
+
 void address_format(const struct sockaddr_storage *addr, char *ret_name, size_t cap)
 {
     char host[INET6_ADDRSTRLEN] = "?";

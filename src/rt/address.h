@@ -11,7 +11,10 @@
 
 #include "base/attr.h"
 
-enum { ADDRESS_HOST_MAX = 255 };
+enum {
+    ADDRESS_HOST_MAX = 255,
+    ADDRESS_TEXT_MAX = 128, /* "unix:" and the longest path fit. */
+};
 
 struct address_text {
     bool is_unix;
@@ -31,6 +34,11 @@ MUST_USE int address_parse(
 /* A host without port, as in a source address. */
 MUST_USE int address_parse_host(
     const char *host, unsigned short port, struct sockaddr_storage *ret_addr, socklen_t *ret_len);
+
+/* What needs no resolver: a unix path and a numeric host are themselves, "localhost" (and an empty
+ * host) is both of its addresses. Writes the texts that sock_connect() takes; returns how many, 0
+ * when text must be resolved, or -EINVAL. */
+MUST_USE int address_known(const char *text, char ret_texts[2][ADDRESS_TEXT_MAX]);
 
 /* "127.0.0.1:4711" (also for a v4 peer of a v6 socket), "[::1]:4711" or "unix". */
 void address_format(const struct sockaddr_storage *addr, char *ret_name, size_t cap);
