@@ -238,6 +238,37 @@ static uint32_t batch_left(const struct batch *batch, uint32_t from)
     return (uint32_t)ahead >= batch->count ? 0 : batch->count - (uint32_t)ahead;
 }
 
+void class_hand_over(struct shard *shard, struct class *class, struct subscriber *sub)
+{
+    struct flow *flow = class->flow;
+    struct subscription *subscription = subscriber_find(sub, class);
+    struct entry *entry = &class_entries(class)[subscription->index];
+
+    if (!flow) {
+        return;
+    }
+    struct batch *batch = flow->head;
+    if (batch && subscription->index < flow->index) {
+        batch = batch->next; /* It had the head already. */
+    }
+    for (bool open = false; !open; batch = batch ? batch->next : NULL) {
+        if (!batch) {
+            batch = flow->open;
+            open = true;
+        }
+        uint32_t left = batch ? batch_left(batch, entry->from) : 0;
+        if (left) {
+            shard->stats.books.pending -= left;
+            if (batch->flags & BATCH_LOST) {
+                shard_count_drop(shard, sub, DROP_OVERLOAD, left);
+            } else {
+                shard_deliver_queued(shard, sub, batch, batch->count - left);
+            }
+        }
+    }
+    entry->from = class->published; /* Nothing is left on the way. */
+}
+
 uint32_t class_pending(const struct class *class, uint32_t index)
 {
     const struct flow *flow = class->flow;

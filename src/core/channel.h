@@ -94,6 +94,9 @@ int class_join(struct shard *shard, struct class *class, struct subscriber *sub)
 /* Takes the subscriber out; what was on the way to it is dropped(closed). May free the class. */
 void class_leave(struct shard *shard, struct class *class, struct subscriber *sub);
 
+/* Puts what is on the way to the subscriber into its outbox, before it leaves. */
+void class_hand_over(struct shard *shard, struct class *class, struct subscriber *sub);
+
 /* Encodes and appends one publication. Without memory it is dropped for everyone. */
 struct publication;
 void class_append(struct shard *shard, struct class *class, const struct publication *pub);

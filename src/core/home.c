@@ -312,8 +312,8 @@ void home_chunk_back(struct shard *shard, struct mail_chunk *chunk)
 
 /* ---- letters ---- */
 
-static void answer_publisher(
-    struct shard *shard, const struct publication *pub, struct cursor cursor, int err)
+static void answer_publisher(struct shard *shard, const struct publication *pub,
+    struct cursor cursor, int err, bool duplicate)
 {
     if (!pub->reply_id) {
         return;
@@ -321,9 +321,11 @@ static void answer_publisher(
     struct mail_published *mail = mem_alloc(sizeof(*mail));
     *mail = (struct mail_published){
         .mail = {.kind = MAIL_PUBLISHED},
-        .reply_id = pub->reply_id,
-        .cursor = cursor,
-        .err = err,
+        .result = {.reply_id = pub->reply_id,
+            .cursor = cursor,
+            .has_cursor = !err,
+            .duplicate = duplicate,
+            .err = err},
     };
     shard_post(shard, pub->mail.from, &mail->mail);
 }
@@ -347,8 +349,14 @@ void home_publish(struct shard *shard, struct publication *pub)
     }
     bool refuse = home && (pub->flags & PUBLICATION_MAY_REFUSE) && any_behind(shard, home);
     if (!home || refuse) {
-        answer_publisher(shard, pub, (struct cursor){0}, home ? -EBUSY : -ENOMEM);
+        answer_publisher(shard, pub, (struct cursor){0}, home ? -EBUSY : -ENOMEM, false);
         shard->stats.refused += 1;
+        publication_unref(pub);
+        return;
+    }
+    struct cursor first;
+    if (once_find(&shard->once, pub->once, shard->now_ns, &first)) {
+        answer_publisher(shard, pub, first, 0, true);
         publication_unref(pub);
         return;
     }
@@ -356,7 +364,8 @@ void home_publish(struct shard *shard, struct publication *pub)
     pub->offset = home->next_offset++;
     shard->stats.publications += 1;
     shard->stats.publication_bytes += pub->payload_len;
-    answer_publisher(shard, pub, home_cursor(shard, home), 0);
+    once_add(&shard->once, pub->once, shard->now_ns, home_cursor(shard, home));
+    answer_publisher(shard, pub, home_cursor(shard, home), 0, false);
     ring_push(shard, home, pub);
     for (uint64_t left = home->shards; left; left &= left - 1) {
         lend(shard, (uint16_t)__builtin_ctzll(left), home, pub);
@@ -574,6 +583,7 @@ void home_tick(struct shard *shard)
 
 void home_fini(struct shard *shard)
 {
+    once_fini(&shard->once);
     size_t cursor = 0;
     struct home *home;
 

@@ -27,9 +27,7 @@ enum mail_kind {
 
 struct mail_published {
     struct mail mail;
-    uint64_t reply_id;
-    struct cursor cursor;
-    int err; /* 0, or -EBUSY: a listener is behind, try again. */
+    struct publish_result result;
 };
 
 struct mail_credit {

@@ -2,27 +2,12 @@
 
 #include <stdbool.h>
 
-/* The smallest code point a sequence of this length may carry (RFC 3629). */
-static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+#include "base/utf8.h"
 
-/* Length of the well-formed character at p, 0 when it is none or a control character. */
-static size_t character(const uint8_t *p, size_t left)
+/* C0, DEL and C1 control characters: one byte, or c2 80..9f. */
+static bool is_control(const uint8_t *p, size_t len)
 {
-    size_t len = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
-
-    if (len == 0 || len > left) {
-        return 0;
-    }
-    uint32_t code = len == 1 ? p[0] : p[0] & (0x7fu >> len);
-    for (size_t i = 1; i < len; i++) {
-        if (p[i] >> 6 != 2) {
-            return 0;
-        }
-        code = code << 6 | (p[i] & 0x3f);
-    }
-    bool surrogate = code >= 0xd800 && code <= 0xdfff;
-    bool control = code < 0x20 || (code >= 0x7f && code < 0xa0);
-    return code < smallest[len] || code > 0x10ffff || surrogate || control ? 0 : len;
+    return (len == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (len == 2 && p[0] == 0xc2 && p[1] < 0xa0);
 }
 
 static bool namespace_byte(uint8_t c)
@@ -59,8 +44,8 @@ const char *name_check(struct span name)
         return "more than 255 bytes after the first ':'";
     }
     for (size_t i = ns.len + 1, len; i < name.len; i += len) {
-        len = character(name.data + i, name.len - i);
-        if (len == 0) {
+        len = utf8_char_len(name.data + i, name.len - i);
+        if (len == 0 || is_control(name.data + i, len)) {
             return "a channel is UTF-8 without control characters";
         }
     }

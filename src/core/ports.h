@@ -38,14 +38,18 @@ struct core_ports {
     long (*write)(void *ctx, struct subscriber *sub, const struct iovec *iov, int count);
 
     /* The answer to shard_subscribe(); answer is borrowed. Called before the replay is queued, so
-     * whatever is written here goes first. sub is NULL for shard_history(). */
+     * whatever is written here goes first. sub is NULL for shard_history(), and when the subscriber
+     * is gone. */
     void (*subscribed)(void *ctx, struct subscriber *sub, const struct mail_subscribe *answer);
 
     /* The answer to shard_publish() with a reply_id. */
-    void (*published)(void *ctx, uint64_t reply_id, struct cursor cursor, int err);
+    void (*published)(void *ctx, const struct publish_result *result);
 
     /* The subscriber began to lose messages, or caught up again. */
     void (*slow)(void *ctx, struct subscriber *sub, bool dropping);
+
+    /* Everything that waited for this subscriber is sent. */
+    void (*flushed)(void *ctx, struct subscriber *sub);
 
     /* The subscriber was doomed during this turn; close it in the reaping phase. */
     void (*doomed)(void *ctx, struct subscriber *sub);

@@ -6,8 +6,10 @@
 #include "base/mem.h"
 
 struct publication *publication_create(
-    struct span name, uint64_t hash, struct span payload, uint64_t time_ns)
+    const struct publish_order *order, uint64_t hash, uint64_t time_ns)
 {
+    struct span name = order->name, payload = order->payload;
+
     if (payload.len > UINT32_MAX) {
         return NULL;
     }
@@ -16,7 +18,11 @@ struct publication *publication_create(
         return NULL;
     }
     *pub = (struct publication){
+        .reply_id = order->reply_id,
         .refs = 1,
+        .flags = order->flags,
+        .once = {order->once[0], order->once[1]},
+        .key = order->key,
         .hash = hash,
         .time_ns = time_ns,
         .payload_len = (uint32_t)payload.len,

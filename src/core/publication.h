@@ -13,10 +13,30 @@
 #include "base/attr.h"
 #include "base/bytes.h"
 #include "base/mail.h"
+#include "core/cursor.h"
 
 enum {
     PUBLICATION_MAY_REFUSE = 1, /* The publisher waits and can be told "busy". */
     PUBLICATION_UTF8 = 2,       /* The payload is valid UTF-8. */
+};
+
+/* What a publisher asks for. Spans are borrowed. */
+struct publish_order {
+    struct span name;    /* The channel's, checked by name_check(). */
+    struct span payload;
+    struct span from;    /* A room client's name for itself; brokers put it in their envelope. */
+    uint32_t flags;      /* PUBLICATION_* */
+    uint32_t key;        /* Conflation key's hash; 0: none. */
+    uint64_t once[2];    /* Idempotency key's hash; both 0: none. */
+    uint64_t reply_id;   /* Names the waiting publisher; 0: nobody waits. */
+};
+
+struct publish_result {
+    uint64_t reply_id;
+    struct cursor cursor;
+    bool has_cursor; /* False: the broker numbers nothing. */
+    bool duplicate;  /* An earlier order had the same idempotency key; nothing was published. */
+    int err;         /* 0, -EBUSY (try again), -ENOMEM, or the broker's. */
 };
 
 struct publication {
@@ -28,6 +48,7 @@ struct publication {
     uint64_t epoch;
     uint64_t offset;
     uint64_t time_ns;    /* Monotonic, when it came in. */
+    uint64_t once[2];    /* Idempotency key's hash; both 0: none. */
     uint32_t key;        /* Conflation key's hash; 0: none. */
     uint32_t payload_len;
     uint16_t name_len;
@@ -37,7 +58,7 @@ struct publication {
 
 /* Gives a publication with one reference and copies of name and payload; NULL without memory. */
 MUST_USE struct publication *publication_create(
-    struct span name, uint64_t hash, struct span payload, uint64_t time_ns);
+    const struct publish_order *order, uint64_t hash, uint64_t time_ns);
 
 static inline struct span publication_name(const struct publication *pub)
 {

@@ -237,6 +237,7 @@ static void receive_subscribed(struct shard *shard, struct mail_subscribe *answe
             sub->pending_count -= 1;
             attach(shard, sub, channel, pending->framing, answer);
         } else {
+            shard->ports.subscribed(shard->ports.ctx, NULL, answer);
             channel_release(shard, channel);
         }
     }
@@ -253,8 +254,7 @@ void shard_receive(struct shard *shard, struct mail *mail)
         break;
     case MAIL_PUBLISHED: {
         struct mail_published *answer = (struct mail_published *)mail;
-        shard->ports.published(
-            shard->ports.ctx, answer->reply_id, answer->cursor, answer->err);
+        shard->ports.published(shard->ports.ctx, &answer->result);
         mem_free(answer);
         break;
     }
@@ -315,25 +315,21 @@ void shard_drain(struct shard *shard)
 
 /* ---- publishing and subscribing ---- */
 
-int shard_publish(struct shard *shard, struct span name, struct span payload, uint32_t flags,
-    uint32_t key, uint64_t reply_id)
+int shard_publish(struct shard *shard, const struct publish_order *order)
 {
-    uint64_t hash = shard_hash(shard, name);
+    uint64_t hash = shard_hash(shard, order->name);
     uint16_t home = shard_home_of(shard, hash);
 
-    if ((flags & PUBLICATION_MAY_REFUSE) &&
+    if ((order->flags & PUBLICATION_MAY_REFUSE) &&
         shard->ingest_in_flight[home] > shard->settings->overload_bytes) {
         shard->stats.refused += 1;
         return -EBUSY;
     }
-    struct publication *pub = publication_create(name, hash, payload, shard->now_ns);
+    struct publication *pub = publication_create(order, hash, shard->now_ns);
     if (!pub) {
         return -ENOMEM;
     }
     pub->mail.kind = MAIL_PUBLISH;
-    pub->flags = flags;
-    pub->key = key;
-    pub->reply_id = reply_id;
     if (home != shard->index) {
         shard->ingest_in_flight[home] += publication_size(pub);
     }
@@ -552,13 +548,22 @@ static void forget_doomed(struct shard *shard, struct subscriber *sub)
     }
 }
 
-void shard_close(struct shard *shard, struct subscriber *sub)
+void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver)
 {
     while (sub->subscription_count) {
-        class_leave(shard, subscriber_at(sub, sub->subscription_count - 1u)->class, sub);
+        struct subscription *last = subscriber_at(sub, sub->subscription_count - 1u);
+        if (deliver) {
+            class_hand_over(shard, last->class, sub);
+        }
+        class_leave(shard, last->class, sub);
     }
-    outbox_drop(shard, sub, DROP_CLOSED);
     forget_pending(shard, sub);
+}
+
+void shard_close(struct shard *shard, struct subscriber *sub)
+{
+    shard_leave_all(shard, sub, false);
+    outbox_drop(shard, sub, DROP_CLOSED);
     forget_dirty(shard, sub);
     forget_doomed(shard, sub);
     mem_free(sub->dropped);
@@ -648,9 +653,14 @@ static void flush_dirty(struct shard *shard)
         int result = outbox_flush(shard, sub);
         if (result < 0) {
             shard_doom(shard, sub);
-        } else if (result == 1 && (sub->flags & SUB_DROPPING)) {
+            continue;
+        }
+        if (result == 1 && (sub->flags & SUB_DROPPING)) {
             sub->flags &= (uint16_t)~SUB_DROPPING;
             shard->ports.slow(shard->ports.ctx, sub, false);
+        }
+        if (result == 1) {
+            shard->ports.flushed(shard->ports.ctx, sub);
         }
     }
 }

@@ -24,6 +24,7 @@
 #include "core/books.h"
 #include "core/home.h"
 #include "core/mail.h"
+#include "core/once.h"
 #include "core/ports.h"
 #include "core/settings.h"
 #include "core/subscriber.h"
@@ -83,6 +84,7 @@ struct shard {
     uint64_t floor;            /* Offsets up to this were used by channels now forgotten. */
     uint32_t serial;           /* How often channels began a new epoch. */
     struct ring *ring_oldest, *ring_newest;
+    struct once once;          /* Idempotency keys this home has seen. */
 };
 
 /* settings and subscribers are shared and must outlive the shard. */
@@ -112,13 +114,11 @@ static inline uint16_t shard_home_of(const struct shard *shard, uint64_t hash)
     return (uint16_t)(((hash >> 32) * shard->settings->shard_count) >> 32);
 }
 
-/* Publishes to a channel (name already checked). flags: PUBLICATION_*; key: conflation key or 0.
- * reply_id ≠ 0: ports.published() is called once, later. Returns 0, -EBUSY (its home is behind; only
- * with PUBLICATION_MAY_REFUSE, otherwise it is taken) or -ENOMEM. */
-MUST_USE int shard_publish(struct shard *shard, struct span name, struct span payload,
-    uint32_t flags, uint32_t key, uint64_t reply_id);
+/* Publishes. With a reply_id ports.published() is called once, later. Returns 0, -EBUSY (its home
+ * is behind; only with PUBLICATION_MAY_REFUSE, otherwise it is taken) or -ENOMEM. */
+MUST_USE int shard_publish(struct shard *shard, const struct publish_order *order);
 
-/* Asks for a subscription; ports.subscribed() answers, unless the subscriber is gone by then.
+/* Asks for a subscription; ports.subscribed() answers, with NULL if the subscriber is gone by then.
  * *ret_id names the request. Returns 0, -EEXIST (has it, or asked already), or -ENOMEM. */
 MUST_USE int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name,
     uint8_t framing, struct since since, uint64_t *ret_id);
@@ -130,6 +130,10 @@ int shard_unsubscribe(
 /* Asks home for history; ports.subscribed() answers with sub NULL and *ret_id. */
 MUST_USE int shard_history(
     struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id);
+
+/* Leaves all channels. deliver: what is on its way to this subscriber still goes into its outbox;
+ * otherwise it is dropped(closed). */
+void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver);
 
 /* Leaves all channels and drops what waits, with reason closed. The slot may be freed after. */
 void shard_close(struct shard *shard, struct subscriber *sub);

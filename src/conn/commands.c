@@ -1,0 +1,429 @@
+#include "conn/commands.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "conn/framing.h"
+#include "conn/publish.h"
+#include "conn/server.h"
+#include "conn/ws.h"
+#include "core/name.h"
+#include "proto/url.h"
+
+enum { ID_MAX = 128, HISTORY_LIMIT = 100, HISTORY_LIMIT_MAX = 1000 };
+
+enum asked { ASKED_SUBSCRIBE, ASKED_HISTORY, ASKED_HISTORY_HTTP };
+
+/* What waits for a channel's home. */
+struct command {
+    uint64_t hash;       /* First: this is a struct table_item. The request's id, spread. */
+    uint64_t request_id; /* The core's. */
+    uint64_t client;     /* conn_client_id() */
+    uint8_t asked;       /* enum asked */
+    uint32_t id_len;     /* The client's own id, raw JSON. */
+    uint8_t id[];
+};
+
+static uint64_t spread(uint64_t id)
+{
+    return id * 0x9e3779b97f4a7c15ull;
+}
+
+static bool command_equal(const struct table_item *item, const void *key)
+{
+    return ((const struct command *)item)->request_id == *(const uint64_t *)key;
+}
+
+static bool command_add(struct conn_server *server, uint64_t request_id, uint64_t client,
+    enum asked asked, struct span id)
+{
+    struct command *command = mem_try_alloc(sizeof(*command) + id.len);
+
+    if (!command) {
+        return false;
+    }
+    *command = (struct command){.hash = spread(request_id),
+        .request_id = request_id,
+        .client = client,
+        .asked = (uint8_t)asked,
+        .id_len = (uint32_t)id.len};
+    if (id.len) {
+        memcpy(command->id, id.data, id.len);
+    }
+    if (table_add(&server->subscribes, (struct table_item *)command) != 0) {
+        mem_free(command);
+        return false;
+    }
+    return true;
+}
+
+void commands_fini(struct conn_server *server)
+{
+    size_t cursor = 0;
+    struct table_item *item;
+
+    while ((item = table_next(&server->subscribes, &cursor))) {
+        mem_free(item);
+    }
+    table_fini(&server->subscribes);
+}
+
+/* ---- answers ---- */
+
+static void send_text(struct conn_server *server, struct client *client, struct bytes *text, int err)
+{
+    if (err || !ws_send_text(server, client, span_of(text->data, text->len))) {
+        shard_doom(server->shard, &client->sub);
+    }
+    bytes_fini(text);
+}
+
+static int begin_answer(struct bytes *text, struct span id, const char *kind)
+{
+    int err = bytes_append_str(text, "{\"id\":");
+
+    err = err ? err : bytes_append(text, id.data, id.len);
+    return err ? err : bytes_appendf(text, ",\"%s\":", kind);
+}
+
+static void answer_error(struct conn_server *server, struct client *client, struct span id,
+    const char *code, const char *message)
+{
+    struct bytes text = {0};
+    int err = begin_answer(&text, id.len ? id : span_str("null"), "error");
+
+    err = err ? err : bytes_append_str(&text, "{\"code\":");
+    err = err ? err : json_append_string(&text, code, strlen(code));
+    err = err ? err : bytes_append_str(&text, ",\"message\":");
+    err = err ? err : json_append_string(&text, message, strlen(message));
+    err = err ? err : bytes_append_str(&text, "}}");
+    send_text(server, client, &text, err);
+}
+
+static void answer_ok(
+    struct conn_server *server, struct client *client, struct span id, const char *members)
+{
+    struct bytes text = {0};
+    int err = begin_answer(&text, id, "ok");
+
+    err = err ? err : bytes_appendf(&text, "{%s}}", members);
+    send_text(server, client, &text, err);
+}
+
+void commands_published(struct conn_server *server, struct client *client, struct span id,
+    const struct publish_result *result)
+{
+    char members[CURSOR_TEXT_MAX + 32] = "\"cursor\":null";
+
+    if (result->err) {
+        answer_error(server, client, id, publish_error_code(result->err),
+            publish_error_text(result->err));
+        return;
+    }
+    if (result->has_cursor) {
+        char cursor[CURSOR_TEXT_MAX];
+        cursor_format(result->cursor, cursor);
+        snprintf(members, sizeof(members), "\"cursor\":\"%s\"", cursor);
+    }
+    answer_ok(server, client, id, members);
+}
+
+/* {"channel":…,"events":[{"cursor","data"},…],"cursor":…,"state":…,"more":…} */
+static int append_history(struct bytes *out, const struct mail_subscribe *answer)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    int err = bytes_append_str(out, "{\"channel\":");
+
+    err = err ? err : json_append_string(out, answer->name, answer->name_len);
+    err = err ? err : bytes_append_str(out, ",\"events\":[");
+    for (uint32_t i = 0; !err && i < answer->replay_count; i++) {
+        const struct publication *pub = answer->replay[i];
+        cursor_format((struct cursor){pub->epoch, pub->offset}, cursor);
+        err = bytes_appendf(out, "%s{\"cursor\":\"%s\",", i ? "," : "", cursor);
+        err = err ? err : framing_append_data(out, publication_payload(pub));
+        err = err ? err : bytes_append_byte(out, '}');
+    }
+    cursor_format(answer->cursor, cursor);
+    return err ? err
+               : bytes_appendf(out, "],\"cursor\":\"%s\",\"state\":\"%s\",\"more\":%s}", cursor,
+                     ws_state_name(answer->state), answer->more ? "true" : "false");
+}
+
+static void answer_history_http(
+    struct conn_server *server, struct client *client, const struct mail_subscribe *answer)
+{
+    struct http_exchange *x = client->session ? http_session_exchange(client->session) : NULL;
+    struct bytes text = {0};
+
+    if (!x) {
+        return;
+    }
+    if (append_history(&text, answer) != 0 || bytes_append_byte(&text, '\n') != 0) {
+        http_reply_error(x, 503, "no_memory", "no memory for the answer");
+    } else {
+        http_reply(x, 200, "application/json", text.data, text.len);
+    }
+    bytes_fini(&text);
+}
+
+static void answer_command(struct conn_server *server, struct client *client,
+    const struct command *command, const struct mail_subscribe *answer)
+{
+    struct bytes text = {0};
+    int err = begin_answer(&text, span_of(command->id, command->id_len), "ok");
+
+    if (command->asked == ASKED_HISTORY) {
+        err = err ? err : append_history(&text, answer);
+        err = err ? err : bytes_append_byte(&text, '}');
+    } else {
+        err = err ? err : ws_append_state(&text, answer);
+        err = err ? err : bytes_append_byte(&text, '}');
+    }
+    send_text(server, client, &text, err);
+}
+
+void commands_subscribed(struct conn_server *server, const struct mail_subscribe *answer)
+{
+    struct command *command = (struct command *)table_find(&server->subscribes,
+        spread(answer->request_id), command_equal, &answer->request_id);
+
+    if (!command) {
+        return;
+    }
+    table_remove(&server->subscribes, (struct table_item *)command);
+    struct client *client = conn_client_find(server, command->client);
+    if (client && command->asked == ASKED_HISTORY_HTTP) {
+        answer_history_http(server, client, answer);
+    } else if (client && client->state == CLIENT_OPEN) {
+        answer_command(server, client, command, answer);
+    }
+    mem_free(command);
+}
+
+/* ---- commands ---- */
+
+struct arguments {
+    struct bytes channel;
+    struct bytes since;
+    struct span data;
+    int64_t limit;
+};
+
+static void arguments_fini(struct arguments *a)
+{
+    bytes_fini(&a->channel);
+    bytes_fini(&a->since);
+}
+
+/* Reads the command's object; NULL or the sentence that says what is wrong. */
+static const char *read_arguments(struct arguments *a, struct span object)
+{
+    static const struct span keys[] = {
+        {(const uint8_t *)"channel", 7},
+        {(const uint8_t *)"since", 5},
+        {(const uint8_t *)"data", 4},
+        {(const uint8_t *)"limit", 5},
+    };
+    struct span members[4] = {{0}};
+
+    if (json_find_members(object.data, object.len, keys, 4, members) != 0) {
+        return "an object is expected, each member once";
+    }
+    if (json_string_decode(members[0], &a->channel) != 0) {
+        return "channel: a string is expected";
+    }
+    if (members[1].len && json_string_decode(members[1], &a->since) != 0) {
+        return "since: a string is expected";
+    }
+    a->data = members[2];
+    a->limit = HISTORY_LIMIT;
+    if (members[3].len && (json_int64(members[3], &a->limit) != 0 || a->limit < 1 ||
+                              a->limit > HISTORY_LIMIT_MAX)) {
+        return "limit: a number from 1 to 1000 is expected";
+    }
+    return name_check(span_of(a->channel.data, a->channel.len));
+}
+
+static void subscribe(
+    struct conn_server *server, struct client *client, struct span id, struct arguments *a)
+{
+    struct since since = since_parse(span_of(a->since.data, a->since.len));
+    struct span name = span_of(a->channel.data, a->channel.len);
+    uint32_t have = client->sub.subscription_count + client->sub.pending_count;
+    uint64_t request_id;
+
+    if (have >= server->options.subscriptions_max) {
+        answer_error(server, client, id, "too_many", "this connection follows as many channels "
+                                                     "as it may");
+        return;
+    }
+    int err = shard_subscribe(
+        server->shard, &client->sub, name, ws_framing(client), since, &request_id);
+    if (err == -EEXIST) {
+        answer_error(server, client, id, "exists", "this connection follows the channel already");
+    } else if (err || !command_add(server, request_id, conn_client_id(server, client),
+                          ASKED_SUBSCRIBE, id)) {
+        shard_doom(server->shard, &client->sub);
+    }
+}
+
+static void unsubscribe(
+    struct conn_server *server, struct client *client, struct span id, struct arguments *a)
+{
+    struct span name = span_of(a->channel.data, a->channel.len);
+
+    if (shard_unsubscribe(server->shard, &client->sub, name, ws_framing(client)) != 0) {
+        answer_error(
+            server, client, id, "not_found", "this connection does not follow the channel");
+    } else {
+        answer_ok(server, client, id, "");
+    }
+}
+
+static void history(
+    struct conn_server *server, struct client *client, struct span id, struct arguments *a)
+{
+    struct since since = since_parse(span_of(a->since.data, a->since.len));
+    uint64_t request_id;
+
+    since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
+    if (shard_history(server->shard, span_of(a->channel.data, a->channel.len), since,
+            (uint32_t)a->limit, &request_id) != 0 ||
+        !command_add(
+            server, request_id, conn_client_id(server, client), ASKED_HISTORY, id)) {
+        shard_doom(server->shard, &client->sub);
+    }
+}
+
+static void publish(
+    struct conn_server *server, struct client *client, struct span id, struct arguments *a)
+{
+    if (a->data.len == 0) {
+        answer_error(
+            server, client, id, "bad_command", "data: missing; any JSON value is expected");
+        return;
+    }
+    publish_command(
+        server, client, id, span_of(a->channel.data, a->channel.len), a->data);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct conn_server *, struct client *, struct span id, struct arguments *);
+} table[] = {
+    {"subscribe", subscribe},
+    {"unsubscribe", unsubscribe},
+    {"publish", publish},
+    {"history", history},
+};
+
+enum { COMMANDS = COUNT_OF(table), KEY_ID = COMMANDS, KEY_PING, KEY_REFRESH, KEYS };
+
+static bool good_id(struct span id)
+{
+    return id.len && id.len <= ID_MAX && id.data[0] != '{' && id.data[0] != '[';
+}
+
+static void run(
+    struct conn_server *server, struct client *client, struct span id, int which, struct span object)
+{
+    struct arguments a = {0};
+    const char *why = read_arguments(&a, object);
+
+    if (why) {
+        bool channel = a.channel.len && name_check(span_of(a.channel.data, a.channel.len));
+        answer_error(server, client, id, channel ? "bad_channel" : "bad_command", why);
+    } else {
+        table[which].run(server, client, id, &a);
+    }
+    arguments_fini(&a);
+}
+
+void commands_message(struct conn_server *server, struct client *client, struct span text)
+{
+    struct span keys[KEYS], members[KEYS] = {{0}};
+    int found = -1;
+
+    for (int i = 0; i < (int)COMMANDS; i++) {
+        keys[i] = span_str(table[i].name);
+    }
+    keys[KEY_ID] = span_str("id");
+    keys[KEY_PING] = span_str("ping");
+    keys[KEY_REFRESH] = span_str("refresh");
+    if (json_find_members(text.data, text.len, keys, KEYS, members) != 0) {
+        answer_error(server, client, span_of(NULL, 0), "bad_json",
+            "a command is one JSON object, each member once");
+        return;
+    }
+    struct span id = members[KEY_ID];
+    if (!good_id(id)) {
+        answer_error(server, client, span_of(NULL, 0), "bad_command",
+            "id: a number or a string is expected");
+        return;
+    }
+    if (members[KEY_PING].len) {
+        answer_ok(server, client, id, "");
+        return;
+    }
+    for (int i = 0; i < (int)COMMANDS; i++) {
+        if (members[i].len && found >= 0) {
+            answer_error(server, client, id, "bad_command", "one command a message is expected");
+            return;
+        }
+        found = members[i].len ? i : found;
+    }
+    if (found < 0) {
+        answer_error(server, client, id, "bad_command",
+            "subscribe, unsubscribe, publish, history or ping is expected");
+        return;
+    }
+    run(server, client, id, found, members[found]);
+}
+
+/* ---- GET /api/v1/channels/{c}/history ---- */
+
+static bool history_limit(struct http_exchange *x, uint32_t *ret_limit)
+{
+    struct bytes text = {0};
+    int64_t limit = HISTORY_LIMIT;
+    int got = http_query(x, "limit", &text);
+    bool good = got == 0 || (got == 1 && json_int64(span_of(text.data, text.len), &limit) == 0 &&
+                                limit >= 1 && limit <= HISTORY_LIMIT_MAX);
+
+    bytes_fini(&text);
+    *ret_limit = (uint32_t)limit;
+    return good;
+}
+
+void history_handler(struct http_exchange *x)
+{
+    struct conn_server *server = x->app;
+    struct bytes name = {0}, since_text = {0};
+    uint32_t limit;
+    uint64_t request_id;
+    int err = url_decode_path(&name, x->params[0]);
+    const char *why = err ? "a '%' must be followed by two hex digits"
+                          : name_check(span_of(name.data, name.len));
+
+    if (why) {
+        http_reply_error(x, 400, "bad_channel", why);
+    } else if (!history_limit(x, &limit)) {
+        http_reply_error(x, 400, "bad_query", "limit: a number from 1 to 1000 is expected");
+    } else if (http_query(x, "since", &since_text) < 0) {
+        http_reply_error(x, 400, "bad_query", "since: a '%' must be followed by two hex digits");
+    } else {
+        struct since since = since_parse(span_of(since_text.data, since_text.len));
+        since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
+        if (shard_history(server->shard, span_of(name.data, name.len), since, limit,
+                &request_id) != 0 ||
+            !command_add(
+                server, request_id, x->peer, ASKED_HISTORY_HTTP, span_of(NULL, 0))) {
+            http_reply_error(x, 503, "no_memory", "no memory for the request");
+        }
+    }
+    bytes_fini(&name);
+    bytes_fini(&since_text);
+}

@@ -1,0 +1,34 @@
+/* Commands of the subprotocol fanout.v1 (wire.md): one JSON object a frame, with the client's id.
+ */
+#ifndef CONN_COMMANDS_H
+#define CONN_COMMANDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/table.h"
+#include "conn/client.h"
+#include "core/publication.h"
+#include "http/session.h"
+#include "core/mail.h"
+
+struct conn_server;
+
+/* A message from a fanout.v1 client. */
+void commands_message(struct conn_server *server, struct client *client, struct span text);
+
+/* Home answered: acknowledges the command or the HTTP request that asked, if one did. */
+void commands_subscribed(struct conn_server *server, const struct mail_subscribe *answer);
+
+/* A publish command's outcome. */
+void commands_published(struct conn_server *server, struct client *client, struct span id,
+    const struct publish_result *result);
+
+/* Route handler of GET /api/v1/channels/{c}/history. */
+void history_handler(struct http_exchange *x);
+
+/* Forgets what waits. */
+void commands_fini(struct conn_server *server);
+
+#endif

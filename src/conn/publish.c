@@ -1,0 +1,433 @@
+#include "conn/publish.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "conn/commands.h"
+#include "conn/server.h"
+#include "core/name.h"
+#include "proto/url.h"
+
+enum { CHANNELS_MAX = 100, KEY_MAX = 255 };
+
+struct publish_item {
+    uint32_t start, len; /* In names. */
+    struct publish_result result;
+};
+
+/* One request until all of its channels are answered. */
+struct publish_request {
+    uint64_t peer;
+    bool command;        /* From fanout.v1; otherwise from HTTP. */
+    uint32_t remaining;  /* Channels not answered yet, plus one while they are being asked for. */
+    uint32_t count, cap;
+    struct bytes names;
+    struct bytes id;     /* The command's id, raw JSON. */
+    struct publish_item *items;
+    struct publish_item one; /* Where items points while there is just one. */
+};
+
+void publish_init(struct conn_server *server)
+{
+    slab_init(&server->publishes, sizeof(struct publish_request *));
+}
+
+static void request_free(struct publish_request *request)
+{
+    bytes_fini(&request->names);
+    bytes_fini(&request->id);
+    if (request->items != &request->one) {
+        mem_free(request->items);
+    }
+    mem_free(request);
+}
+
+void publish_fini(struct conn_server *server)
+{
+    slab_fini(&server->publishes);
+}
+
+/* ---- answers ---- */
+
+static const char *error_text(int err)
+{
+    switch (err) {
+    case -EBUSY:
+        return "busy: listeners are behind, try again";
+    case -ENOTCONN:
+    case -ECONNRESET:
+        return "the broker cannot be reached";
+    case -ENOMEM:
+        return "no memory";
+    default:
+        return "the broker refused it";
+    }
+}
+
+static const char *error_code(int err)
+{
+    return err == -EBUSY    ? "busy"
+           : err == -ENOMEM ? "no_memory"
+                            : "broker";
+}
+
+static int append_result(
+    struct bytes *out, const struct publish_request *request, const struct publish_item *item)
+{
+    int err = bytes_append_str(out, "{\"channel\":");
+
+    err = err ? err : json_append_string(out, request->names.data + item->start, item->len);
+    if (!err && item->result.has_cursor) {
+        char cursor[CURSOR_TEXT_MAX];
+        cursor_format(item->result.cursor, cursor);
+        err = bytes_appendf(out, ",\"cursor\":\"%s\"", cursor);
+    } else {
+        err = err ? err : bytes_append_str(out, ",\"cursor\":null");
+    }
+    if (!err && item->result.err) {
+        err = bytes_appendf(out, ",\"error\":{\"code\":\"%s\",\"message\":\"%s\"}",
+            error_code(item->result.err), error_text(item->result.err));
+    }
+    return err ? err : bytes_append_byte(out, '}');
+}
+
+/* 200 as soon as one channel took it; each says for itself what came of it. */
+static void answer_http(struct conn_server *server, struct publish_request *request)
+{
+    struct client *client = conn_client_find(server, request->peer);
+    struct http_exchange *x =
+        client && client->session ? http_session_exchange(client->session) : NULL;
+    struct bytes *out = &server->text;
+    bool duplicate = true, failed = true;
+    int err;
+
+    if (!x) {
+        return;
+    }
+    out->len = 0;
+    err = bytes_append_str(out, "{\"results\":[");
+    for (uint32_t i = 0; !err && i < request->count; i++) {
+        const struct publish_item *item = &request->items[i];
+        duplicate = duplicate && item->result.duplicate;
+        failed = failed && item->result.err;
+        err = i ? bytes_append_byte(out, ',') : 0;
+        err = err ? err : append_result(out, request, item);
+    }
+    err = err ? err
+              : bytes_appendf(out, "],\"duplicate\":%s}\n", duplicate ? "true" : "false");
+    if (err || failed) {
+        int why = err ? err : request->items[0].result.err;
+        http_reply_error(x, 503, error_code(why), error_text(why));
+        return;
+    }
+    http_reply(x, 200, "application/json", out->data, out->len);
+}
+
+static void answer(struct conn_server *server, struct publish_request *request)
+{
+    struct client *client = conn_client_find(server, request->peer);
+
+    if (!request->command) {
+        answer_http(server, request);
+    } else if (client && client->state == CLIENT_OPEN) {
+        commands_published(server, client, span_of(request->id.data, request->id.len),
+            &request->items[0].result);
+    }
+}
+
+static void finish_one(struct conn_server *server, uint32_t slot)
+{
+    struct publish_request **holder = slab_at(&server->publishes, slot);
+    struct publish_request *request = *holder;
+
+    request->remaining -= 1;
+    if (request->remaining == 0) {
+        slab_free(&server->publishes, slot);
+        answer(server, request);
+        request_free(request);
+    }
+}
+
+void conn_published(struct conn_server *server, const struct publish_result *result)
+{
+    uint32_t slot = (uint32_t)(result->reply_id >> 8) - 1;
+    struct publish_request *request =
+        *(struct publish_request **)slab_at(&server->publishes, slot);
+
+    request->items[result->reply_id & 0xff].result = *result;
+    finish_one(server, slot);
+}
+
+const char *publish_error_code(int err)
+{
+    return error_code(err);
+}
+
+const char *publish_error_text(int err)
+{
+    return error_text(err);
+}
+
+/* ---- orders ---- */
+
+static struct publish_request *request_new(uint64_t peer)
+{
+    struct publish_request *request = mem_try_zalloc(sizeof(*request));
+
+    if (request) {
+        request->peer = peer;
+        request->remaining = 1;
+        request->items = &request->one;
+        request->cap = 1;
+    }
+    return request;
+}
+
+/* Channel and key together: the same key may be used on another channel. */
+static void hash_once(
+    const struct conn_server *server, struct span key, struct span channel, uint64_t out[2])
+{
+    struct hash_key first = server->shard->settings->hash_key;
+    struct hash_key second = {~first.k0, first.k1};
+
+    if (key.len) {
+        uint64_t channel_hash = hash_bytes(&first, channel.data, channel.len);
+        out[0] = hash_bytes(&first, key.data, key.len) ^ channel_hash;
+        out[1] = hash_bytes(&second, key.data, key.len) + channel_hash;
+    }
+}
+
+/* Sends one order for each channel. Takes the request; the last answer frees it. */
+static void send_orders(struct conn_server *server, struct publish_request *request,
+    struct span payload, struct span key)
+{
+    uint32_t slot = slab_alloc(&server->publishes);
+    uint32_t flags = PUBLICATION_MAY_REFUSE;
+
+    if (slot == SLAB_NONE) {
+        for (uint32_t i = 0; i < request->count; i++) {
+            request->items[i].result.err = -ENOMEM;
+        }
+        answer(server, request);
+        request_free(request);
+        return;
+    }
+    *(struct publish_request **)slab_at(&server->publishes, slot) = request;
+    flags |= utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0;
+    for (uint32_t i = 0; i < request->count; i++) {
+        struct publish_item *item = &request->items[i];
+        struct publish_order order = {
+            .name = span_of(request->names.data + item->start, item->len),
+            .payload = payload,
+            .flags = flags,
+            .reply_id = (uint64_t)(slot + 1) << 8 | i,
+        };
+        hash_once(server, key, order.name, order.once);
+        request->remaining += 1;
+        int err = server->ports.publish(server->ports.ctx, &order);
+        if (err) {
+            item->result.err = err;
+            finish_one(server, slot);
+        }
+    }
+    finish_one(server, slot);
+}
+
+static bool reserve_item(struct publish_request *request)
+{
+    if (request->count < request->cap) {
+        return true;
+    }
+    struct publish_item *items = mem_try_zalloc(CHANNELS_MAX * sizeof(*items));
+    if (items) {
+        items[0] = request->one;
+        request->items = items;
+        request->cap = CHANNELS_MAX;
+    }
+    return items;
+}
+
+/* Adds a channel; NULL, or the sentence that says what is wrong with it. */
+static const char *add_channel(struct publish_request *request, struct span name)
+{
+    const char *why = name_check(name);
+
+    if (why) {
+        return why;
+    }
+    if (request->count == CHANNELS_MAX) {
+        return "more than 100 channels";
+    }
+    if (!reserve_item(request)) {
+        return "no memory";
+    }
+    struct publish_item *item = &request->items[request->count];
+    item->start = (uint32_t)request->names.len;
+    item->len = (uint32_t)name.len;
+    if (bytes_append(&request->names, name.data, name.len) != 0) {
+        return "no memory";
+    }
+    request->count += 1;
+    return NULL;
+}
+
+static const char *add_json_channel(struct publish_request *request, struct span raw)
+{
+    struct bytes name = {0};
+    const char *why = "a string is expected";
+
+    if (json_string_decode(raw, &name) == 0) {
+        why = add_channel(request, span_of(name.data, name.len));
+    }
+    bytes_fini(&name);
+    return why;
+}
+
+static const char *add_json_channels(struct publish_request *request, struct span raw)
+{
+    char pointer[16];
+    struct span element;
+
+    if (raw.len == 0 || raw.data[0] != '[') {
+        return "an array of strings is expected";
+    }
+    for (uint32_t i = 0;; i++) {
+        int len = snprintf(pointer, sizeof(pointer), "/%u", i);
+        if (json_pointer(raw.data, raw.len, span_of(pointer, (size_t)len), &element) != 0) {
+            return i ? NULL : "at least one channel is expected";
+        }
+        const char *why = add_json_channel(request, element);
+        if (why) {
+            return why;
+        }
+    }
+}
+
+static void reply_fault(struct http_exchange *x, const char *code, const char *where, const char *why)
+{
+    char text[200];
+
+    snprintf(text, sizeof(text), "%s: %s", where, why);
+    http_reply_error(x, 400, code, text);
+}
+
+static bool duplicate_names(const struct publish_request *request)
+{
+    for (uint32_t i = 1; i < request->count; i++) {
+        const struct publish_item *a = &request->items[i];
+        for (uint32_t j = 0; j < i; j++) {
+            const struct publish_item *b = &request->items[j];
+            if (a->len == b->len && memcmp(request->names.data + a->start,
+                                        request->names.data + b->start, a->len) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Fills the request from the members; false: answered with what is wrong. */
+static bool read_body(struct http_exchange *x, struct publish_request *request,
+    const struct span *members, struct bytes *key)
+{
+    bool one = members[0].len, many = members[1].len;
+    const char *why = one ? add_json_channel(request, members[0])
+                    : many ? add_json_channels(request, members[1])
+                           : NULL;
+
+    if (one == many) {
+        http_reply_error(
+            x, 400, "bad_body", "either \"channel\" or \"channels\" is expected");
+    } else if (why) {
+        reply_fault(x, "bad_channel", one ? "channel" : "channels", why);
+    } else if (duplicate_names(request)) {
+        http_reply_error(x, 400, "bad_channel", "channels: the same channel is named twice");
+    } else if (members[2].len == 0) {
+        http_reply_error(x, 400, "bad_body", "data: missing; any JSON value is expected");
+    } else if (members[3].len && (json_string_decode(members[3], key) != 0 || key->len == 0 ||
+                                     key->len > KEY_MAX)) {
+        http_reply_error(x, 400, "bad_body",
+            "idempotency_key: a string of 1 to 255 bytes is expected");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+void publish_handler(struct http_exchange *x)
+{
+    static const struct span keys[] = {
+        {(const uint8_t *)"channel", 7},
+        {(const uint8_t *)"channels", 8},
+        {(const uint8_t *)"data", 4},
+        {(const uint8_t *)"idempotency_key", 15},
+    };
+    struct span members[4] = {{0}};
+    struct span body = x->request->body;
+    struct bytes key = {0};
+
+    if (json_find_members(body.data, body.len, keys, 4, members) != 0) {
+        http_reply_error(x, 400, "bad_json", "the body must be one JSON object, each member once");
+        return;
+    }
+    struct publish_request *request = request_new(x->peer);
+    if (!request) {
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
+        return;
+    }
+    if (read_body(x, request, members, &key)) {
+        send_orders(x->app, request, members[2], span_of(key.data, key.len));
+    } else {
+        request_free(request);
+    }
+    bytes_fini(&key);
+}
+
+void publish_raw_handler(struct http_exchange *x)
+{
+    struct bytes name = {0};
+    struct span key = http_request_header(x->request, "Idempotency-Key");
+    struct publish_request *request = request_new(x->peer);
+    int err = url_decode_path(&name, x->params[0]);
+    const char *why = err == -EBADMSG ? "a '%' must be followed by two hex digits" : NULL;
+
+    why = why || err || !request ? why : add_channel(request, span_of(name.data, name.len));
+    if (why) {
+        reply_fault(x, "bad_channel", "channel", why);
+    } else if (err || !request) {
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
+    } else if (key.len > KEY_MAX) {
+        http_reply_error(x, 400, "bad_header", "Idempotency-Key: at most 255 bytes");
+    } else {
+        send_orders(x->app, request, x->request->body, key);
+        request = NULL;
+    }
+    if (request) {
+        request_free(request);
+    }
+    bytes_fini(&name);
+}
+
+void publish_command(struct conn_server *server, struct client *client, struct span id,
+    struct span channel, struct span payload)
+{
+    struct publish_request *request = request_new(conn_client_id(server, client));
+
+    if (!request) {
+        shard_doom(server->shard, &client->sub);
+        return;
+    }
+    request->command = true;
+    if (add_channel(request, channel) || bytes_append(&request->id, id.data, id.len) != 0) {
+        request_free(request);
+        shard_doom(server->shard, &client->sub);
+        return;
+    }
+    send_orders(server, request, payload, span_of(NULL, 0));
+}

@@ -1,0 +1,39 @@
+/* Publishing by clients: POST /api/v1/publish, POST /api/v1/channels/{c}, and the publish command.
+ *
+ * A request names one or many channels; it is answered once all of them are, each with its cursor
+ * or its error.
+ */
+#ifndef CONN_PUBLISH_H
+#define CONN_PUBLISH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "core/publication.h"
+#include "http/session.h"
+
+struct client;
+struct conn_server;
+
+/* Route handlers. */
+void publish_handler(struct http_exchange *x);
+void publish_raw_handler(struct http_exchange *x);
+
+/* The publish command. id: the client's, raw JSON. Answers through commands_published(). */
+void publish_command(struct conn_server *server, struct client *client, struct span id,
+    struct span channel, struct span payload);
+
+/* The outcome of one publication. */
+void conn_published(struct conn_server *server, const struct publish_result *result);
+
+/* The code and the sentence of a failed publication. */
+const char *publish_error_code(int err);
+const char *publish_error_text(int err);
+
+void publish_init(struct conn_server *server);
+
+/* Ends all requests; nobody is answered. */
+void publish_fini(struct conn_server *server);
+
+#endif

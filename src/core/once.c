@@ -1,0 +1,78 @@
+#include "core/once.h"
+
+#include "base/mem.h"
+
+struct once_entry {
+    uint64_t hash; /* First: this is a struct table_item. The key's first half. */
+    uint64_t rest;
+    uint64_t time_ns;
+    struct cursor cursor;
+    struct once_entry *newer;
+};
+
+static bool equal(const struct table_item *item, const void *key)
+{
+    return ((const struct once_entry *)item)->rest == ((const uint64_t *)key)[1];
+}
+
+static void drop_oldest(struct once *once)
+{
+    struct once_entry *entry = once->oldest;
+
+    once->oldest = entry->newer;
+    if (!once->oldest) {
+        once->newest = NULL;
+    }
+    table_remove(&once->entries, (struct table_item *)entry);
+    mem_free(entry);
+}
+
+static void expire(struct once *once, uint64_t now_ns)
+{
+    while (once->oldest && now_ns - once->oldest->time_ns > ONCE_AGE_NS) {
+        drop_oldest(once);
+    }
+}
+
+bool once_find(
+    struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor)
+{
+    if (!(key[0] | key[1])) {
+        return false;
+    }
+    expire(once, now_ns);
+    struct once_entry *entry =
+        (struct once_entry *)table_find(&once->entries, key[0], equal, key);
+    if (entry) {
+        *ret_cursor = entry->cursor;
+    }
+    return entry;
+}
+
+void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor cursor)
+{
+    struct once_entry *entry = key[0] | key[1] ? mem_try_alloc(sizeof(*entry)) : NULL;
+
+    if (!entry) {
+        return;
+    }
+    *entry = (struct once_entry){
+        .hash = key[0], .rest = key[1], .time_ns = now_ns, .cursor = cursor};
+    if (table_add(&once->entries, (struct table_item *)entry) != 0) {
+        mem_free(entry);
+        return;
+    }
+    *(once->newest ? &once->newest->newer : &once->oldest) = entry;
+    once->newest = entry;
+    if (once->entries.count > ONCE_MAX) {
+        drop_oldest(once);
+    }
+}
+
+void once_fini(struct once *once)
+{
+    while (once->oldest) {
+        drop_oldest(once);
+    }
+    table_fini(&once->entries);
+}

@@ -1,0 +1,34 @@
+/* Once: which idempotency keys were used in the last ten minutes, and what came of it.
+ *
+ * Keys are remembered by 128 bits of keyed hash, so no peer can aim two at each other. At most
+ * ONCE_MAX are kept: past that the oldest go first, as they do by age. One thread.
+ */
+#ifndef CORE_ONCE_H
+#define CORE_ONCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/table.h"
+#include "core/cursor.h"
+
+enum { ONCE_MAX = 100000 };
+#define ONCE_AGE_NS (10ull * 60 * 1000000000)
+
+struct once_entry;
+
+struct once {
+    struct table entries;
+    struct once_entry *oldest, *newest;
+};
+
+/* Was this key used before? A key of zeroes never was. */
+bool once_find(
+    struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor);
+
+/* Remembers it; without memory it is simply not remembered. */
+void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor cursor);
+
+void once_fini(struct once *once);
+
+#endif

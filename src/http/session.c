@@ -1,0 +1,450 @@
+#include "http/session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "proto/http1_write.h"
+#include "proto/url.h"
+#include "rt/loop.h"
+
+enum {
+    POOL_MAX = 64,
+    HELD_MAX = 64 * 1024, /* Pipelined behind an unanswered request: read no more past this. */
+};
+
+struct http_session {
+    struct http_server *server;
+    struct http_session *next_free;
+    struct http_reader *reader;
+    struct http_exchange x;
+    struct timer timer;
+    struct bytes held;      /* Came while a reply was outstanding. */
+    const struct route *route;
+    bool busy;              /* An exchange is not answered yet. */
+    bool deferred_input;    /* Inside http_session_input(): do not recurse from a reply. */
+    bool last;              /* Close after the current reply. */
+    bool closed;
+    bool taken;
+    bool in_body;
+};
+
+struct http_server {
+    struct loop *loop;
+    struct http_options options;
+    struct http_ports ports;
+    struct http_stats stats;
+    struct http_session *pool;
+    uint32_t pool_count;
+    struct bytes out; /* Scratch for one reply. */
+};
+
+int http_server_create(struct loop *loop, const struct http_options *options,
+    const struct http_ports *ports, struct http_server **ret_server)
+{
+    struct http_server *server = mem_zalloc(sizeof(*server));
+
+    server->loop = loop;
+    server->options = *options;
+    server->ports = *ports;
+    *ret_server = server;
+    return 0;
+}
+
+static void session_free(struct http_session *session)
+{
+    http_reader_destroy(session->reader);
+    bytes_fini(&session->held);
+    mem_free(session);
+}
+
+void http_server_destroy(struct http_server *server)
+{
+    if (!server) {
+        return;
+    }
+    CHECK(server->stats.sessions == 0);
+    while (server->pool) {
+        struct http_session *session = server->pool;
+        server->pool = session->next_free;
+        session_free(session);
+    }
+    bytes_fini(&server->out);
+    mem_free(server);
+}
+
+const struct http_stats *http_server_stats(const struct http_server *server)
+{
+    return &server->stats;
+}
+
+/* Pooled readers keep the limits they were made with, so the pool goes. */
+void http_server_reload(struct http_server *server, const struct http_options *options)
+{
+    server->options = *options;
+    while (server->pool) {
+        struct http_session *session = server->pool;
+        server->pool = session->next_free;
+        session_free(session);
+    }
+    server->pool_count = 0;
+}
+
+/* ---- life ---- */
+
+static void timed_out(struct timer *timer, void *ctx)
+{
+    struct http_session *session = ctx;
+
+    (void)timer;
+    session->server->stats.timeouts += 1;
+    if (session->busy) {
+        return; /* The application's delay, not the client's. */
+    }
+    session->last = true;
+    session->x.request = NULL;
+    session->busy = true;
+    http_reply_error(&session->x, 408, "timeout",
+        session->in_body ? "the request's body did not come in time"
+                         : "the request's head did not come in time");
+}
+
+static void arm(struct http_session *session, uint64_t delay_ms)
+{
+    if (delay_ms) {
+        timer_start(session->server->loop, &session->timer, delay_ms, timed_out, session);
+    }
+}
+
+struct http_session *http_session_begin(struct http_server *server, uint64_t peer)
+{
+    struct http_session *session = server->pool;
+
+    if (session) {
+        server->pool = session->next_free;
+        server->pool_count -= 1;
+    } else {
+        session = mem_try_zalloc(sizeof(*session));
+        if (!session || http_reader_create(&server->options.limits, &session->reader) != 0) {
+            mem_free(session);
+            return NULL;
+        }
+    }
+    session->server = server;
+    session->next_free = NULL;
+    session->route = NULL;
+    session->busy = session->last = session->closed = session->taken = session->in_body = false;
+    session->x = (struct http_exchange){
+        .session = session, .peer = peer, .app = server->options.app};
+    server->stats.sessions += 1;
+    arm(session, server->options.head_timeout_ms);
+    return session;
+}
+
+void http_session_end(struct http_session *session)
+{
+    if (!session) {
+        return;
+    }
+    struct http_server *server = session->server;
+    CHECK(!session->deferred_input);
+    timer_stop(&session->timer);
+    server->stats.sessions -= 1;
+    if (server->pool_count == POOL_MAX) {
+        session_free(session);
+        return;
+    }
+    http_reader_reset(session->reader);
+    bytes_fini(&session->held);
+    session->next_free = server->pool;
+    server->pool = session;
+    server->pool_count += 1;
+}
+
+bool http_session_busy(const struct http_session *session)
+{
+    return session->busy;
+}
+
+void http_session_last(struct http_session *session)
+{
+    session->last = true;
+}
+
+struct http_exchange *http_session_exchange(struct http_session *session)
+{
+    return session->busy && !session->closed ? &session->x : NULL;
+}
+
+struct span http_taken_input(const struct http_session *session)
+{
+    return span_of(session->held.data, session->held.len);
+}
+
+/* ---- requests ---- */
+
+static void refuse(struct http_session *session, int status, const char *code, const char *message)
+{
+    session->server->stats.refused += 1;
+    session->last = true;
+    session->busy = true;
+    http_reply_error(&session->x, status, code, message);
+}
+
+/* Finds the handler once the head is known; false: answered already. */
+static bool find_route(struct http_session *session)
+{
+    const struct http_request *request = http_reader_request(session->reader);
+    struct route_match found =
+        route_find(session->server->options.routes, request->method, request->path);
+
+    session->x.request = request;
+    session->x.head_only = request->method == HTTP_METHOD_HEAD;
+    memcpy(session->x.params, found.params, sizeof(found.params));
+    session->route = found.route;
+    session->busy = true;
+    if (found.route) {
+        session->busy = false;
+        return true;
+    }
+    bool body = request->chunked || request->content_length;
+    session->last = session->last || body; /* We will not read it. */
+    if (!found.methods) {
+        http_reply_error(&session->x, 404, "not_found", "there is nothing at this path");
+        return false;
+    }
+    char allow[64];
+    size_t len = route_allow(found.methods, allow, sizeof(allow));
+    struct http_header header = {span_str("Allow"), span_of(allow, len)};
+    static const char text[] = "{\"error\":{\"code\":\"method\",\"message\":\"this path does not serve "
+                               "that method; see Allow\"}}\n";
+    http_reply_with(
+        &session->x, 405, "application/json", &header, 1, text, sizeof(text) - 1);
+    return false;
+}
+
+static void serve(struct http_session *session)
+{
+    session->server->stats.requests += 1;
+    session->x.request = http_reader_request(session->reader);
+    session->last = session->last || !session->x.request->keep_alive;
+    if (!session->route && !find_route(session)) {
+        return;
+    }
+    timer_stop(&session->timer);
+    session->busy = true;
+    session->route->handler(&session->x);
+}
+
+/* The head is there, the body is not. */
+static void serve_head(struct http_session *session)
+{
+    session->in_body = true;
+    arm(session, session->server->options.body_timeout_ms);
+    if (!find_route(session)) {
+        session->server->stats.requests += 1;
+        return;
+    }
+    if (http_reader_request(session->reader)->expect_continue) {
+        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        if (!session->server->ports.write(
+                session->server->ports.ctx, session->x.peer, go_on, sizeof(go_on) - 1)) {
+            session->closed = true;
+        }
+    }
+}
+
+static const char *code_of(int status)
+{
+    switch (status) {
+    case 413:
+    case 414:
+    case 431:
+        return "too_large";
+    case 417:
+        return "expectation";
+    case 501:
+        return "not_implemented";
+    case 503:
+        return "no_memory";
+    case 505:
+        return "version";
+    default:
+        return "bad_request";
+    }
+}
+
+/* Reads requests until the input is used up or a reply is outstanding. Returns bytes used. */
+static size_t read_requests(struct http_session *session, const uint8_t *data, size_t len)
+{
+    size_t total = 0, used;
+
+    while (!session->busy && !session->closed && total < len) {
+        int got = http_reader_feed(session->reader, data + total, len - total, &used);
+        if (got < 0) {
+            refuse(session, http_reader_status(session->reader),
+                code_of(http_reader_status(session->reader)),
+                http_reader_reason(session->reader));
+            return len;
+        }
+        total += used;
+        if (got == HTTP_READER_HEAD) {
+            serve_head(session);
+        } else if (got == HTTP_READER_REQUEST) {
+            serve(session);
+        }
+    }
+    return total;
+}
+
+enum http_input http_session_input(
+    struct http_session *session, const uint8_t *data, size_t len, size_t *ret_used)
+{
+    *ret_used = len;
+    if (session->closed) {
+        return HTTP_INPUT_CLOSED;
+    }
+    session->deferred_input = true;
+    size_t used = session->held.len ? 0 : read_requests(session, data, len);
+    session->deferred_input = false;
+    if (session->closed) {
+        return HTTP_INPUT_CLOSED;
+    }
+    if (session->taken && session->held.len == 0) {
+        *ret_used = used;
+        return HTTP_INPUT_TAKEN;
+    }
+    if (used < len && bytes_append(&session->held, data + used, len - used) != 0) {
+        refuse(session, 503, "no_memory", "no memory for the request");
+        return HTTP_INPUT_CLOSED;
+    }
+    if (session->busy) {
+        return session->held.len >= HELD_MAX ? HTTP_INPUT_BUSY : HTTP_INPUT_MORE;
+    }
+    return http_reader_busy(session->reader) ? HTTP_INPUT_MORE : HTTP_INPUT_IDLE;
+}
+
+/* After a reply that came late: what was pipelined behind it. */
+static void read_held(struct http_session *session)
+{
+    struct bytes held = session->held;
+
+    session->held = (struct bytes){0};
+    session->deferred_input = true;
+    size_t used = read_requests(session, held.data, held.len);
+    session->deferred_input = false;
+    if (!session->closed && used < held.len) {
+        bytes_consume(&held, used);
+        session->held = held;
+        return;
+    }
+    bytes_fini(&held);
+}
+
+/* ---- replies ---- */
+
+static void after_reply(struct http_session *session)
+{
+    struct http_server *server = session->server;
+
+    session->busy = false;
+    session->in_body = false;
+    session->route = NULL;
+    session->x.request = NULL;
+    http_reader_reset(session->reader);
+    if (session->last) {
+        session->closed = true;
+        timer_stop(&session->timer);
+        server->ports.finish(server->ports.ctx, session->x.peer);
+        return;
+    }
+    arm(session, server->options.head_timeout_ms);
+    if (!session->deferred_input) {
+        if (session->held.len) {
+            read_held(session);
+        }
+        if (!session->closed && !session->busy) {
+            server->ports.resume(server->ports.ctx, session->x.peer);
+        }
+    }
+}
+
+void http_reply_with(struct http_exchange *x, int status, const char *content_type,
+    const struct http_header *headers, size_t header_count, const void *body, size_t len)
+{
+    struct http_session *session = x->session;
+    struct http_server *server = session->server;
+    struct http_header all[16];
+    size_t count = 0;
+
+    CHECK(session->busy && header_count + 3 <= COUNT_OF(all));
+    if (content_type) {
+        all[count++] = (struct http_header){span_str("Content-Type"), span_str(content_type)};
+    }
+    for (size_t i = 0; i < header_count; i++) {
+        all[count++] = headers[i];
+    }
+    if (session->last) {
+        all[count++] = (struct http_header){span_str("Connection"), span_str("close")};
+    }
+    server->out.len = 0;
+    int err = http_reply_head(&server->out, status, all, count, len);
+    if (!err && !x->head_only && len) {
+        err = bytes_append(&server->out, body, len);
+    }
+    server->stats.replies[status / 100 < 6 ? status / 100 : 5] += 1;
+    if (err || !server->ports.write(
+                   server->ports.ctx, x->peer, server->out.data, server->out.len)) {
+        session->last = true;
+    }
+    x->head_only = false;
+    after_reply(session);
+}
+
+void http_reply(struct http_exchange *x, int status, const char *content_type, const void *body,
+    size_t len)
+{
+    http_reply_with(x, status, content_type, NULL, 0, body, len);
+}
+
+void http_reply_error(struct http_exchange *x, int status, const char *code, const char *message)
+{
+    struct bytes body = {0};
+    struct http_header retry = {span_str("Retry-After"), span_str("1")};
+
+    if (bytes_append_str(&body, "{\"error\":{\"code\":") != 0 ||
+        json_append_string(&body, code, strlen(code)) != 0 ||
+        bytes_append_str(&body, ",\"message\":") != 0 ||
+        json_append_string(&body, message, strlen(message)) != 0 ||
+        bytes_append_str(&body, "}}\n") != 0) {
+        body.len = 0;
+    }
+    http_reply_with(
+        x, status, "application/json", &retry, status == 503 ? 1 : 0, body.data, body.len);
+    bytes_fini(&body);
+}
+
+void http_take_over(struct http_exchange *x)
+{
+    struct http_session *session = x->session;
+
+    CHECK(session->busy);
+    session->taken = true;
+    timer_stop(&session->timer);
+}
+
+int http_query(const struct http_exchange *x, const char *name, struct bytes *out)
+{
+    struct span cursor = x->request->query, key, value;
+
+    while (url_query_next(&cursor, &key, &value)) {
+        if (span_equal(key, span_str(name))) {
+            int err = url_decode_query(out, value);
+            return err ? err : 1;
+        }
+    }
+    return 0;
+}
