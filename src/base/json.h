@@ -3,8 +3,9 @@
  * A payload is forwarded as the bytes it came in; routing needs to know only that it is JSON and
  * the raw text of a few members. Every function validates what it walks over. Accepted is what
  * jansson accepts with JSON_DECODE_ANY | JSON_ALLOW_NUL, so lone surrogate escapes are refused,
- * with four differences: at most JSON_DEPTH_MAX levels; numbers are checked by grammar only and
- * never overflow; \u0000 may stand in a member's name; an unwanted name may occur twice.
+ * with five differences: at most JSON_DEPTH_MAX levels; numbers are checked by grammar only and
+ * never overflow; \u0000 may stand in a member's name; an unwanted name may occur twice; a NUL byte
+ * behind a number is refused (jansson 2.14 overlooks it).
  *
  * Spans given back point into the text and live as long as it does.
  */
