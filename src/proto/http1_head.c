@@ -232,6 +232,14 @@ static int explain(llhttp_errno_t err, struct span method, struct http1_fault *f
     }
 }
 
+/* Method SP target SP version (RFC 9112, 3); the version itself was seen by the scan. */
+static bool one_space_apart(const struct http1_head *head)
+{
+    const uint8_t *target_end = head->target.data + head->target.len;
+    return head->target.len > 0 && head->target.data == head->method.data + head->method.len + 1 &&
+           memcmp(target_end, " HTTP/", 6) == 0;
+}
+
 int http1_head_parse(struct http1_head *head, bool request, const uint8_t *data, size_t len,
     struct http1_fault *ret_fault)
 {
@@ -254,7 +262,10 @@ int http1_head_parse(struct http1_head *head, bool request, const uint8_t *data,
         return err == HPE_OK ? refuse(ret_fault, 400, "the head is malformed")
                              : explain(err, head->method, ret_fault);
     }
-    /* llhttp 8 lets a field without a name pass. */
+    /* llhttp 8 lets several spaces part a start line, and a field without a name pass. */
+    if (request && !one_space_apart(head)) {
+        return refuse(ret_fault, 400, "the request line is malformed");
+    }
     for (size_t i = 0; i < head->header_count; i++) {
         if (!http_is_token(head->headers[i].name)) {
             return refuse(ret_fault, 400, "a header field is malformed");
