@@ -171,10 +171,12 @@ void timer_start(struct loop *loop, struct timer *timer, uint64_t delay_ms, time
 
     timer_stop(timer);
     timer->due_ms = now_ms + (delay_ms < DELAY_MS_MAX ? delay_ms : DELAY_MS_MAX);
+    if (timer->due_ms < wheel->tick_next * WHEEL_TICK_MS) {
+        timer->due_ms = wheel->tick_next * WHEEL_TICK_MS; /* Also when spread later. */
+    }
     timer->fn = fn;
     timer->ctx = ctx;
-    uint64_t tick = due_tick(timer);
-    place(wheel, timer, tick < wheel->tick_next ? wheel->tick_next : tick);
+    place(wheel, timer, due_tick(timer));
 }
 
 void timer_stop(struct timer *timer)
