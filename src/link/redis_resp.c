@@ -59,18 +59,21 @@ static int scan_type(struct resp_scan *scan, uint8_t byte)
     }
 }
 
+/* Numbers have one spelling: no leading zero, no "-0". */
 static int scan_number(struct resp_scan *scan, uint8_t byte)
 {
+    bool leading_zero = scan->digit_count == 1 && scan->number == 0;
+
     if (byte == '-' && !scan->negative && scan->digit_count == 0) {
         scan->negative = true;
         return 0;
     }
-    if (byte >= '0' && byte <= '9' && scan->digit_count < DIGITS_MAX) {
+    if (byte >= '0' && byte <= '9' && scan->digit_count < DIGITS_MAX && !leading_zero) {
         scan->digit_count += 1;
         scan->number = scan->number * 10 + (uint64_t)(byte - '0');
         return 0;
     }
-    if (byte == '\r' && scan->digit_count > 0) {
+    if (byte == '\r' && scan->digit_count > 0 && !(leading_zero && scan->negative)) {
         scan->step = STEP_LF;
         return 0;
     }

@@ -80,7 +80,8 @@ static void bad_grammar_is_refused(void **state)
     (void)state;
     static const char *const replies[] = {"HTTP/1.1 400", "%1\r\n", "$-2\r\n", "*-3\r\n", "$x\r\n",
         ":\r\n", ":1\n", "+a\nb\r\n", "+a\rb\r\n", "$1\r\nxy\r\n", "$1\r\nx\ny", ":--1\r\n",
-        ":99999999999999999999\r\n", ":9999999999999999999\r\n", "*1\r\n\r\n"};
+        ":01\r\n", ":-0\r\n", "$01\r\nx\r\n", ":99999999999999999999\r\n",
+        ":9999999999999999999\r\n", "*1\r\n\r\n"};
 
     for (size_t i = 0; i < COUNT_OF(replies); i++) {
         assert_int_equal(scan(span_str(replies[i])), -EPROTO);
