@@ -27,6 +27,11 @@ void redis_canary_begin(struct redis_canary *canary, uint64_t now_ms)
     canary->tick_last_ms = now_ms;
 }
 
+void redis_canary_alive(struct redis_canary *canary, uint64_t now_ms)
+{
+    canary->judge_ms = now_ms;
+}
+
 enum redis_canary_word redis_canary_tick(struct redis_canary *canary, uint64_t now_ms)
 {
     uint64_t away_ms = now_ms - canary->tick_last_ms;

@@ -41,6 +41,9 @@ void redis_canary_init(struct redis_canary *canary, uint32_t interval_ms, uint64
 /* A path was set up: silence counts from now, and the first tick sends. */
 void redis_canary_begin(struct redis_canary *canary, uint64_t now_ms);
 
+/* Another sign of life, while no canary flies yet. */
+void redis_canary_alive(struct redis_canary *canary, uint64_t now_ms);
+
 enum redis_canary_word redis_canary_tick(struct redis_canary *canary, uint64_t now_ms);
 
 /* One is being sent now; its number. */

@@ -38,7 +38,8 @@ struct redis_events {
     void *ctx;
 
     /* A message on one of our channels, its payload bare. False: busy, the same message comes
-     * again in a later turn, and nothing else before it. */
+     * again in a later turn, and nothing else before it. Between DOWN and UP only messages come
+     * that were read before the loss: the gap is where UP is told. */
     bool (*on_message)(void *ctx, struct span channel, struct span payload);
 
     /* The state changed, or the reason why it is down. A whole sentence without secrets. */
@@ -111,8 +112,8 @@ void redis_link_unwant(struct redis_link *link, struct span channel);
 
 /* Publishes on one of our channels. from: the client's name in a room's envelope, ignored
  * elsewhere. id 0: no answer is wanted. Returns 0 (the answer comes by on_published), -ENOTCONN
- * (not UP), -EBUSY (too much is unanswered), -EINVAL (no valid channel, or from is not UTF-8) or
- * -ENOMEM. */
+ * (not UP), -EBUSY (too much is unanswered), -EMSGSIZE (larger than publish_bytes), -EINVAL (no
+ * valid channel, or from is not UTF-8) or -ENOMEM. */
 MUST_USE int redis_link_publish(struct redis_link *link, struct span channel, struct span from,
     struct span payload, uint64_t id);
 

@@ -283,7 +283,7 @@ int resp_command(struct bytes *out, const struct span *args, size_t arg_count)
 
     CHECK(arg_count > 0 && arg_count <= ARGS_MAX);
     for (size_t i = 0; i < arg_count; i++) {
-        texts[i] = (const char *)args[i].data;
+        texts[i] = args[i].len > 0 ? (const char *)args[i].data : "";
         lens[i] = args[i].len;
     }
     int len = redisFormatCommandArgv(&command, (int)arg_count, texts, lens);

@@ -203,19 +203,20 @@ bool redis_subs_confirmed(struct redis_subs *subs, struct span name, uint64_t no
     return true;
 }
 
-void redis_subs_left(struct redis_subs *subs, struct span name)
+bool redis_subs_left(struct redis_subs *subs, struct span name)
 {
     uint64_t hash;
     struct redis_sub *sub = find(subs, name, &hash);
 
     if (!sub || sub->state != SUB_LEAVING) {
-        return;
+        return !sub || !sub->wanted;
     }
     if (sub->wanted) {
         move(subs, sub, SUB_QUEUED);
     } else {
         forget(subs, sub);
     }
+    return true;
 }
 
 void redis_subs_reset(struct redis_subs *subs)

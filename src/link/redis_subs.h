@@ -54,7 +54,9 @@ MUST_USE int redis_subs_pump(struct redis_subs *subs, uint64_t now_ms, struct by
 
 /* Redis confirmed. True: the channel is live now and was not before. */
 bool redis_subs_confirmed(struct redis_subs *subs, struct span name, uint64_t now_ms);
-void redis_subs_left(struct redis_subs *subs, struct span name);
+
+/* Redis confirmed an UNSUBSCRIBE. False: nobody asked for it, and the channel is wanted. */
+MUST_USE bool redis_subs_left(struct redis_subs *subs, struct span name);
 
 /* The connection is gone: nothing is live, what is wanted is queued, the rest forgotten. */
 void redis_subs_reset(struct redis_subs *subs);

@@ -1,0 +1,517 @@
+/* The life of the link: one attempt after the other, each through the same phases.
+ *
+ *   IDLE -> GREETING -> SUBSCRIBING -> PROVING -> UP
+ *     ^________|____________|_____________|_______|   redis_link_fail(), then a jittered pause
+ *
+ * Whatever goes wrong on either connection ends the attempt for both: half a path is no path, and
+ * one way back to health is easier to trust than many.
+ */
+#include "link/redis_link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "link/redis_backoff.h"
+#include "link/redis_link_own.h"
+#include "rt/loop.h"
+
+enum {
+    VERSION_MIN = 60200,
+    VERSION_SHARDED = 70000,
+    LOG_DOWN_MS = 30000, /* Repeated failures: at most a line in so long. */
+    LOG_DROP_MS = 10000,
+};
+
+static const char *const mode_names[] = {"pattern", "exact", "sharded"};
+
+static void attempt(struct redis_link *link);
+static void tick(struct timer *timer, void *ctx);
+
+/* ---- State ---- */
+
+static void set_state(struct redis_link *link, enum redis_state state, const char *sentence)
+{
+    bool same = link->state == state && strcmp(link->sentence, sentence) == 0;
+    uint64_t now_ms = loop_now_ms(link->loop);
+
+    if (link->state == REDIS_UP && state != REDIS_UP) {
+        link->down_since_ms = now_ms;
+        link->stats.up_since_ms = 0;
+    } else if (link->state != REDIS_UP && state == REDIS_UP) {
+        link->stats.outage_ms += now_ms - link->down_since_ms;
+        link->stats.up_since_ms = now_ms;
+    }
+    link->state = state;
+    snprintf(link->sentence, sizeof(link->sentence), "%s", sentence);
+    if (!same) {
+        link->events.on_state(link->events.ctx, state, link->sentence);
+    }
+}
+
+static void drop_attempt(struct redis_link *link)
+{
+    link->phase = REDIS_PHASE_IDLE;
+    timer_stop(&link->tick_timer);
+    for (int i = 0; i < REDIS_CONNS; i++) {
+        redis_conn_close(&link->conns[i]);
+    }
+    redis_inbox_drop_all(&link->inboxes[REDIS_CMD]);
+    redis_subs_reset(&link->subs);
+    link->pattern_count = 0;
+}
+
+/* What was heard on a connection that was never proven, or too long ago to belong before the gap.
+ */
+static void lose_messages(struct redis_link *link)
+{
+    link->losing = true;
+    redis_inbox_drop_all(&link->inboxes[REDIS_SUB]);
+    link->losing = false;
+}
+
+static void retry(struct timer *timer, void *ctx)
+{
+    (void)timer;
+    attempt(ctx);
+}
+
+static void log_down(struct redis_link *link, const char *sentence, uint64_t pause_ms)
+{
+    uint64_t held;
+
+    if (log_allow(&link->down_limit, loop_now_ms(link->loop), LOG_DOWN_MS, &held)) {
+        LOG(LOG_WARN, "redis.down", LOG_S("address", link->target.address), LOG_S("why", sentence),
+            LOG_U("retry_ms", pause_ms), LOG_U("repeats", held));
+    }
+}
+
+void redis_link_fail(struct redis_link *link, const char *sentence)
+{
+    char copy[REDIS_SENTENCE_MAX];
+
+    snprintf(copy, sizeof(copy), "%s", sentence);
+    drop_attempt(link);
+    uint64_t pause_ms = redis_backoff_ms(
+        link->attempt, link->options.reconnect_min_ms, link->options.reconnect_max_ms, &link->rng);
+    link->attempt += 1;
+    timer_start(link->loop, &link->retry_timer, pause_ms, retry, link);
+    log_down(link, copy, pause_ms);
+    set_state(link, REDIS_DOWN, copy);
+    redis_link_fail_pending(link, copy);
+    if (link->withhold) {
+        lose_messages(link);
+    }
+}
+
+void redis_link_came_up(struct redis_link *link)
+{
+    uint64_t outage_ms = loop_now_ms(link->loop) - link->down_since_ms;
+
+    link->phase = REDIS_PHASE_UP;
+    link->withhold = false;
+    link->attempt = 0;
+    link->down_limit = (struct log_limit){0}; /* The next loss is news. */
+    link->stats.reconnects += link->was_up;
+    link->was_up = true;
+    /* Told only now, so that attempts in vain leave one line each at most. */
+    LOG(LOG_INFO, "redis.connected", LOG_S("address", link->target.address),
+        LOG_S("version", link->conns[REDIS_SUB].greeting.version_text),
+        LOG_S("tls", link->target.tls ? "yes" : "no"));
+    LOG(LOG_INFO, "redis.subscribed", LOG_S("address", link->target.address),
+        LOG_S("mode", mode_names[link->options.mode]),
+        LOG_U("subscriptions", link->pattern_count + link->subs.live_count),
+        LOG_U("outage_ms", outage_ms));
+    set_state(link, REDIS_UP, "");
+}
+
+/* ---- One attempt ---- */
+
+static void attempt(struct redis_link *link)
+{
+    link->phase = REDIS_PHASE_GREETING;
+    for (int i = 0; i < REDIS_CONNS && link->phase == REDIS_PHASE_GREETING; i++) {
+        redis_conn_open(&link->conns[i]);
+    }
+}
+
+static void refuse(struct redis_link *link, const char *sentence)
+{
+    drop_attempt(link);
+    LOG(LOG_ERROR, "redis.refused", LOG_S("address", link->target.address), LOG_S("why", sentence));
+    set_state(link, REDIS_REFUSED, sentence);
+}
+
+/* A version that was not told (an access list may forbid INFO) is given the benefit of the doubt:
+ * the commands themselves will show. */
+static bool version_fits(struct redis_link *link, const struct redis_conn *conn)
+{
+    uint32_t version = conn->greeting.version;
+    bool sharded = link->options.mode == REDIS_MODE_SHARDED;
+    char why[REDIS_SENTENCE_MAX];
+
+    if (version == 0 || version >= (uint32_t)(sharded ? VERSION_SHARDED : VERSION_MIN)) {
+        return true;
+    }
+    snprintf(why, sizeof(why), "%s is Redis %s; %s", link->target.address,
+        conn->greeting.version_text,
+        sharded ? "redis.mode=sharded needs 7.0 or newer" : "fanout needs 6.2 or newer");
+    if (link->was_up) {
+        redis_link_fail(link, why);
+    } else {
+        refuse(link, why);
+    }
+    return false;
+}
+
+static int subscribe_patterns(struct redis_link *link)
+{
+    size_t count = redis_map_pattern_count(link->map);
+    struct span *args = mem_alloc((1 + count) * sizeof(*args));
+
+    args[0] = span_str("PSUBSCRIBE");
+    for (size_t i = 0; i < count; i++) {
+        args[1 + i] = span_str(redis_map_pattern(link->map, i));
+    }
+    int r = resp_command(&link->conns[REDIS_SUB].out, args, 1 + count);
+    mem_free(args);
+    return r;
+}
+
+static void subscribe(struct redis_link *link)
+{
+    int r = 0;
+
+    link->phase = REDIS_PHASE_SUBSCRIBING;
+    lose_messages(link);
+    link->withhold = true;
+    redis_canary_begin(&link->canary, loop_now_ms(link->loop));
+    timer_start(link->loop, &link->tick_timer, link->canary.tick_ms, tick, link);
+    if (link->options.mode == REDIS_MODE_PATTERN) {
+        r = subscribe_patterns(link);
+    } /* The other modes: redis_link_turn() pumps what is queued, the canary's channel first. */
+    if (r != 0) {
+        redis_link_fail(link, "no memory to subscribe");
+    }
+}
+
+void redis_link_prove(struct redis_link *link)
+{
+    link->phase = REDIS_PHASE_PROVING;
+    redis_canary_begin(&link->canary, loop_now_ms(link->loop));
+    if (redis_link_send_canary(link) != 0) {
+        redis_link_fail(link, "no memory for the canary");
+    }
+}
+
+static void log_drops(struct redis_link *link)
+{
+    const struct redis_stats *stats = &link->stats;
+    uint64_t large = link->inboxes[REDIS_SUB].passed_count;
+    uint64_t total = stats->dropped_full + stats->dropped_channel + stats->dropped_malformed +
+                     stats->dropped_lost + large;
+    uint64_t held;
+
+    if (total == link->drop_logged ||
+        !log_allow(&link->drop_limit, loop_now_ms(link->loop), LOG_DROP_MS, &held)) {
+        return;
+    }
+    LOG(LOG_WARN, "redis.dropped", LOG_U("count", total - link->drop_logged),
+        LOG_U("total_full", stats->dropped_full), LOG_U("total_channel", stats->dropped_channel),
+        LOG_U("total_malformed", stats->dropped_malformed),
+        LOG_U("total_lost", stats->dropped_lost), LOG_U("total_large", large));
+    link->drop_logged = total;
+}
+
+static void tick(struct timer *timer, void *ctx)
+{
+    struct redis_link *link = ctx;
+
+    timer_start(link->loop, timer, link->canary.tick_ms, tick, link);
+    log_drops(link);
+    switch (redis_canary_tick(&link->canary, loop_now_ms(link->loop))) {
+    case REDIS_CANARY_WAIT:
+        return;
+    case REDIS_CANARY_SEND:
+        if (link->phase >= REDIS_PHASE_PROVING && redis_link_send_canary(link) != 0) {
+            redis_link_fail(link, "no memory for the canary");
+        }
+        return;
+    case REDIS_CANARY_DEAD:
+        redis_link_fail(link, link->phase == REDIS_PHASE_SUBSCRIBING
+                                  ? "Redis does not confirm the subscriptions"
+                                  : "Redis does not deliver: no canary came back in time");
+        return;
+    }
+}
+
+/* ---- What the connections tell ---- */
+
+static void conn_ready(void *ctx, struct redis_conn *conn)
+{
+    struct redis_link *link = ctx;
+
+    if (version_fits(link, conn) && link->conns[REDIS_SUB].state == REDIS_CONN_READY &&
+        link->conns[REDIS_CMD].state == REDIS_CONN_READY) {
+        /* The replies to the greeting are of no more use. */
+        redis_inbox_drop_all(&link->inboxes[REDIS_CMD]);
+        subscribe(link);
+    }
+}
+
+static bool conn_reply(void *ctx, struct redis_conn *conn, struct span reply)
+{
+    struct redis_link *link = ctx;
+
+    return conn == &link->conns[REDIS_SUB] ? redis_link_heard(link, reply)
+                                           : redis_link_answered(link, reply);
+}
+
+static void conn_failed(void *ctx, struct redis_conn *conn, const char *sentence)
+{
+    (void)conn;
+    redis_link_fail(ctx, sentence);
+}
+
+static void socket_event(void *ctx, uint64_t id, uint32_t events)
+{
+    struct redis_link *link = ctx;
+    struct redis_conn *conn = &link->conns[id & 1];
+
+    if (conn->id == id) {
+        redis_conn_event(conn, events);
+    }
+}
+
+/* Replies on the command connection are taken as they come; nothing waits there. */
+static void command_dropped(void *ctx, struct span reply)
+{
+    (void)ctx;
+    (void)reply;
+}
+
+/* ---- From outside ---- */
+
+static uint64_t draw_seed(uint64_t seed)
+{
+    while (seed == 0) {
+        ssize_t n = getrandom(&seed, sizeof(seed), 0);
+        CHECK(n == (ssize_t)sizeof(seed) || errno == EINTR);
+    }
+    return seed;
+}
+
+static char *target_address(const struct redis_options *options)
+{
+    struct bytes text = {0};
+    int r;
+
+    if (options->unix_path) {
+        r = bytes_appendf(&text, "unix:%s", options->unix_path);
+    } else {
+        bool v6 = strchr(options->host, ':') != NULL;
+        r = bytes_appendf(&text, v6 ? "[%s]:%u" : "%s:%u", options->host, (unsigned)options->port);
+    }
+    CHECK(r == 0);
+    char *copy = mem_strndup((const char *)text.data, text.len);
+    bytes_fini(&text);
+    return copy;
+}
+
+static char *copy_or_null(const char *text)
+{
+    return text && text[0] != '\0' ? mem_strdup(text) : NULL;
+}
+
+static void set_target(struct redis_link *link, const struct redis_options *options)
+{
+    link->address = target_address(options);
+    link->username = copy_or_null(options->username);
+    link->password = copy_or_null(options->password);
+    link->server_name =
+        copy_or_null(options->tls_server_name ? options->tls_server_name
+                                              : (options->unix_path ? NULL : options->host));
+    link->target.address = link->address;
+    link->target.server_name = link->server_name;
+    link->target.timeout_ms = options->connect_timeout_ms;
+    link->target.credentials = (struct redis_credentials){
+        .username = link->username,
+        .password = link->password,
+        .db = options->db,
+        .client_name = link->client_name,
+    };
+}
+
+static void set_instance(struct redis_link *link, uint64_t seed)
+{
+    struct hash_key key;
+
+    rng_init(&link->rng, draw_seed(seed));
+    key.k0 = rng_next(&link->rng);
+    key.k1 = rng_next(&link->rng);
+    unsigned long long instance = rng_next(&link->rng);
+    snprintf(link->client_name, sizeof(link->client_name), "fanout-%016llx", instance);
+    snprintf(link->canary_text, sizeof(link->canary_text), "workflow:events:fanout-canary:%016llx",
+        instance);
+    link->canary_channel = span_str(link->canary_text);
+    redis_subs_init(
+        &link->subs, &key, link->options.linger_ms, link->options.mode == REDIS_MODE_SHARDED);
+}
+
+int redis_link_create(struct loop *loop, uint8_t socket_kind, uint8_t resolve_kind,
+    const struct redis_options *options, const struct redis_events *events,
+    struct redis_link **ret_link, char *err, size_t err_cap)
+{
+    int r = redis_options_check(options, err, err_cap);
+    if (r != 0) {
+        return r;
+    }
+    struct redis_link *link = mem_zalloc(sizeof(*link));
+    *link = (struct redis_link){.loop = loop, .events = *events, .options = *options};
+    link->state = REDIS_DOWN;
+    link->conn_events = (struct redis_conn_events){link, conn_ready, conn_reply, conn_failed};
+    set_target(link, options);
+    set_instance(link, options->seed);
+    redis_inbox_init(&link->inboxes[REDIS_SUB], options->buffer_bytes, redis_link_dropped, link);
+    redis_inbox_init(&link->inboxes[REDIS_CMD], REDIS_INBOX_ROOM * 4, command_dropped, link);
+    for (uint8_t i = 0; i < REDIS_CONNS; i++) {
+        redis_conn_init(&link->conns[i], loop, socket_kind, resolve_kind, i, &link->target,
+            &link->conn_events, &link->inboxes[i]);
+    }
+    redis_canary_init(&link->canary, options->canary_interval_ms, loop_now_ms(loop));
+    r = redis_map_create(options->mappings, options->mapping_count, &link->map, err, err_cap);
+    if (r == 0 && options->use_tls) {
+        r = tls_client_create(&options->tls, &link->target.tls, err, err_cap);
+    }
+    if (r == 0 && options->mode != REDIS_MODE_PATTERN) {
+        r = redis_subs_want(&link->subs, link->canary_channel);
+        snprintf(err, err_cap, "%s", r < 0 ? "no memory" : "");
+    }
+    if (r != 0) {
+        redis_link_destroy(link);
+        return r;
+    }
+    loop_handle(loop, socket_kind, socket_event, link);
+    *ret_link = link;
+    return 0;
+}
+
+void redis_link_start(struct redis_link *link)
+{
+    link->down_since_ms = loop_now_ms(link->loop);
+    timer_start(link->loop, &link->retry_timer, 0, retry, link);
+}
+
+void redis_link_destroy(struct redis_link *link)
+{
+    if (!link) {
+        return;
+    }
+    timer_stop(&link->retry_timer);
+    timer_stop(&link->tick_timer);
+    timer_stop(&link->busy_timer);
+    for (int i = 0; i < REDIS_CONNS; i++) {
+        redis_conn_fini(&link->conns[i]);
+        redis_inbox_fini(&link->inboxes[i]);
+    }
+    redis_subs_fini(&link->subs);
+    redis_pending_fini(&link->pending);
+    redis_map_destroy(link->map);
+    tls_destroy(link->target.tls);
+    bytes_fini(&link->payload);
+    bytes_fini(&link->envelope);
+    mem_free(link->address);
+    mem_free(link->username);
+    mem_free(link->password);
+    mem_free(link->server_name);
+    mem_free(link);
+}
+
+bool redis_link_turn(struct redis_link *link)
+{
+    struct redis_conn *sub = &link->conns[REDIS_SUB];
+    struct redis_conn *cmd = &link->conns[REDIS_CMD];
+
+    if (sub->more) {
+        redis_conn_read(sub);
+    }
+    if (cmd->more) {
+        redis_conn_read(cmd);
+    }
+    bool more = redis_link_hand_over(link);
+    if (link->phase >= REDIS_PHASE_SUBSCRIBING &&
+        redis_subs_pump(&link->subs, loop_now_ms(link->loop), &sub->out) != 0) {
+        redis_link_fail(link, "no memory to subscribe");
+    }
+    for (int i = 0; i < REDIS_CONNS; i++) {
+        if (link->conns[i].out.len > 0) {
+            redis_conn_flush(&link->conns[i]);
+        }
+    }
+    return more || sub->more || cmd->more;
+}
+
+/* The name in Redis of a channel that somebody here may listen to. */
+static int wanted_name(
+    const struct redis_link *link, struct span channel, struct redis_name *ret_name)
+{
+    enum redis_map_kind kind;
+
+    int r = redis_map_out(link->map, channel, ret_name, &kind);
+    if (r == 0 && redis_link_is_canary(span_of(ret_name->text, ret_name->len))) {
+        r = -EINVAL;
+    }
+    return r;
+}
+
+int redis_link_want(struct redis_link *link, struct span channel)
+{
+    struct redis_name name;
+
+    int r = wanted_name(link, channel, &name);
+    if (r != 0) {
+        return r;
+    }
+    if (link->options.mode == REDIS_MODE_PATTERN) {
+        return link->state == REDIS_UP;
+    }
+    return redis_subs_want(&link->subs, span_of(name.text, name.len));
+}
+
+void redis_link_unwant(struct redis_link *link, struct span channel)
+{
+    struct redis_name name;
+
+    if (link->options.mode != REDIS_MODE_PATTERN && wanted_name(link, channel, &name) == 0) {
+        redis_subs_unwant(&link->subs, span_of(name.text, name.len), loop_now_ms(link->loop));
+    }
+}
+
+enum redis_state redis_link_state(const struct redis_link *link)
+{
+    return link->state;
+}
+
+void redis_link_stats(const struct redis_link *link, struct redis_stats *ret_stats)
+{
+    uint64_t now_ms = loop_now_ms(link->loop);
+    const struct redis_inbox *inbox = &link->inboxes[REDIS_SUB];
+
+    *ret_stats = link->stats;
+    ret_stats->state = link->state;
+    if (link->state != REDIS_UP && link->down_since_ms > 0) {
+        ret_stats->outage_ms += now_ms - link->down_since_ms;
+    }
+    ret_stats->dropped_large = inbox->passed_count;
+    ret_stats->canaries = link->canary.count;
+    ret_stats->canary_age_ms = now_ms - link->canary.back_ms;
+    ret_stats->canary_round_ms = link->canary.round_ms;
+    ret_stats->queue_bytes = redis_inbox_bytes(inbox);
+    ret_stats->queue_bytes_max = inbox->bytes_max;
+    ret_stats->unanswered_bytes = link->pending.bytes;
+    ret_stats->subscriptions = link->pattern_count + link->subs.live_count;
+    ret_stats->subscriptions_pending = link->subs.queued_count + link->subs.sent_count;
+}
