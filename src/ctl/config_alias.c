@@ -109,8 +109,9 @@ static bool set_userinfo(
     if (take_until(&user, ':', &name)) {
         password = user;
     }
-    return (name.len == 0 || put_decoded(build, "redis.username", rank, place, name)) &&
-           (password.len == 0 || put_decoded(build, "redis.password", rank, place, password));
+    /* The password first: a user without one would be a second fault on top of a broken one. */
+    return (password.len == 0 || put_decoded(build, "redis.password", rank, place, password)) &&
+           (name.len == 0 || put_decoded(build, "redis.username", rank, place, name));
 }
 
 static bool set_server(

@@ -90,6 +90,21 @@ static void fault_word(struct config_build *build, const char *word)
     bytes_fini(&quoted);
 }
 
+/* getopt_long() also takes the start of a name, which would change its meaning with every flag we
+ * add: only the whole name counts. The word is the last one used, or the one before its value. */
+static const char *word_of(char **argv)
+{
+    bool value_apart = optarg && optarg == argv[optind - 1];
+    return argv[optind - (value_apart ? 2 : 1)];
+}
+
+static bool is_whole(const char *word, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(word, "--", 2) == 0 && strncmp(word + 2, name, len) == 0 &&
+           (word[2 + len] == '\0' || word[2 + len] == '=');
+}
+
 static const char *flag_of_code(const struct flag_table *table, int code)
 {
     for (size_t i = 0; i < table->count; i++) {
@@ -109,9 +124,14 @@ static int parse(struct config_build *build, const struct flag_table *table, int
     opterr = 0;
     for (;;) {
         int at = optind ? optind : 1;
-        int code = getopt_long(argc, argv, ":h", table->flags, NULL);
+        int index = -1;
+        int code = getopt_long(argc, argv, ":h", table->flags, &index);
         if (code == -1) {
             break;
+        }
+        if (code >= CODE_HELP && !is_whole(word_of(argv), table->flags[index].name)) {
+            fault_unknown(build, table, word_of(argv));
+            continue;
         }
         if (code == CODE_HELP || code == 'h') {
             help = true;
@@ -119,6 +139,8 @@ static int parse(struct config_build *build, const struct flag_table *table, int
             args->file = optarg;
         } else if (code == ':') {
             config_fault(build, "command line", "--%s needs a value", flag_of_code(table, optopt));
+        } else if (code == '?' && optopt >= CODE_HELP) {
+            config_fault(build, "command line", "--%s takes no value", flag_of_code(table, optopt));
         } else if (code == '?') {
             /* optind has moved past the word, except within a cluster of short flags. */
             fault_unknown(build, table, argv[optind > at ? optind - 1 : at]);

@@ -72,7 +72,6 @@ void config_build_namespaces(
 /* The layers: config_yaml.c, config_env.c, config_args.c. */
 void config_read_text(struct config_build *build, const char *name, const void *text, size_t len);
 void config_read_file(struct config_build *build, const char *path);
-MUST_USE int config_slurp(const char *path, size_t max, struct bytes *out);
 void config_read_env(struct config_build *build, char **env);
 
 struct config_args; /* The command line, taken apart. */
@@ -83,6 +82,10 @@ MUST_USE int config_args_create(struct config_build *build, enum config_role rol
 void config_args_destroy(struct config_args *args);
 const char *config_args_file(const struct config_args *args); /* --config, or NULL. */
 void config_args_apply(struct config_build *build, const struct config_args *args);
+
+/* Appends what a file holds, at most max + 1 bytes. Returns 0 or negative errno. */
+enum { CONFIG_FILE_BYTES_MAX = 1 << 20 };
+MUST_USE int config_slurp(const char *path, size_t max, struct bytes *out);
 
 /* Decides what depends on several values, and finds what contradicts: config_check.c. */
 void config_build_finish(struct config_build *build);

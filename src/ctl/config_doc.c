@@ -64,6 +64,16 @@ static int facts(const struct config_option *option, bool is_field, struct bytes
     return err == 0 && option->reload ? bytes_append_str(out, " Reload.") : err;
 }
 
+/* Help is plain text: its stars would set the page in italics. */
+static int append_escaped(const char *text, struct bytes *out)
+{
+    int err = 0;
+    for (; err == 0 && *text; text++) {
+        err = *text == '*' ? bytes_append_str(out, "\\*") : bytes_append_byte(out, (uint8_t)*text);
+    }
+    return err;
+}
+
 static int entry(const struct config_option *option, bool is_field, struct bytes *out)
 {
     char flag[CONFIG_NAME_MAX];
@@ -78,7 +88,8 @@ static int entry(const struct config_option *option, bool is_field, struct bytes
             option->type == CONFIG_TYPE_BOOL ? "[no-]" : "", config_flag_name(option, flag),
             *name ? " " : "", name);
     }
-    err = err == 0 ? bytes_appendf(&words, "%s ", option->help) : err;
+    err = err == 0 ? append_escaped(option->help, &words) : err;
+    err = err == 0 ? bytes_append_byte(&words, ' ') : err;
     err = err == 0 ? facts(option, is_field, &words) : err;
     if (err == 0) {
         err = config_words_wrap(span_of(words.data, words.len), is_field ? 2 : 0, WIDTH, out);

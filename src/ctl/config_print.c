@@ -38,6 +38,18 @@ static bool is_set(struct item item)
     return !is_text(item.option) || *(char *const *)item.field != NULL;
 }
 
+/* Characters that YAML does not take as they are: C1 controls, line separators, a byte order mark
+ * and U+FFFE, U+FFFF. All have two or three bytes. */
+static bool needs_escape(const uint8_t *c, size_t len, unsigned *ret_code)
+{
+    *ret_code = len == 2   ? (c[0] & 0x1fu) << 6 | (c[1] & 0x3fu)
+                : len == 3 ? (c[0] & 0x0fu) << 12 | (c[1] & 0x3fu) << 6 | (c[2] & 0x3fu)
+                           : c[0];
+    unsigned code = *ret_code;
+    return len <= 3 && (code < ' ' || (code >= 0x7f && code < 0xa0) || code == 0x2028 ||
+                           code == 0x2029 || code == 0xfeff || code == 0xfffe || code == 0xffff);
+}
+
 /* JSON's string form, which YAML reads too; bytes that are no UTF-8 become U+FFFD. */
 static int append_string(const char *text, struct bytes *out)
 {
@@ -46,11 +58,12 @@ static int append_string(const char *text, struct bytes *out)
     while (err == 0 && rest.len > 0) {
         size_t len = config_utf8_len(rest);
         uint8_t c = rest.data[0];
+        unsigned code = 0;
         if (len == 0) {
             err = bytes_append_str(out, "\xef\xbf\xbd");
             len = 1;
-        } else if (c < ' ' || c == 0x7f) {
-            err = bytes_appendf(out, "\\u%04x", c);
+        } else if (needs_escape(rest.data, len, &code)) {
+            err = bytes_appendf(out, "\\u%04x", code);
         } else if (c == '"' || c == '\\') {
             err = bytes_appendf(out, "\\%c", c);
         } else {

@@ -54,6 +54,16 @@ static const char *tag_of(const yaml_event_t *event)
     return (const char *)tag;
 }
 
+static bool is_start(const struct config_reader *r)
+{
+    return r->event.type == YAML_MAPPING_START_EVENT || r->event.type == YAML_SEQUENCE_START_EVENT;
+}
+
+static bool is_end(const struct config_reader *r)
+{
+    return r->event.type == YAML_MAPPING_END_EVENT || r->event.type == YAML_SEQUENCE_END_EVENT;
+}
+
 bool reader_advance(struct config_reader *r)
 {
     if (r->has_event) {
@@ -69,6 +79,14 @@ bool reader_advance(struct config_reader *r)
         return false;
     }
     r->has_event = true;
+    r->depth += is_start(r);
+    r->depth -= is_end(r);
+    if (r->depth > READER_DEPTH_MAX) {
+        config_fault(r->build, reader_place(r, reader_line(r)), "nested deeper than %d levels",
+            (int)READER_DEPTH_MAX);
+        r->stopped = true;
+        return false;
+    }
     const char *anchor = anchor_of(&r->event);
     if (anchor) {
         config_fault(r->build, reader_place(r, reader_line(r)),
@@ -77,23 +95,13 @@ bool reader_advance(struct config_reader *r)
             r->event.type == YAML_ALIAS_EVENT ? '*' : '&', anchor);
     }
     if (tag_of(&r->event)) {
-        config_fault(r->build, reader_place(r, reader_line(r)), "!%.40s: tags are not understood",
+        config_fault(r->build, reader_place(r, reader_line(r)), "%.40s: tags are not understood",
             tag_of(&r->event));
     }
     if (r->event.type == YAML_STREAM_END_EVENT) {
         r->stopped = true;
     }
     return true;
-}
-
-static bool is_start(const struct config_reader *r)
-{
-    return r->event.type == YAML_MAPPING_START_EVENT || r->event.type == YAML_SEQUENCE_START_EVENT;
-}
-
-static bool is_end(const struct config_reader *r)
-{
-    return r->event.type == YAML_MAPPING_END_EVENT || r->event.type == YAML_SEQUENCE_END_EVENT;
 }
 
 void reader_skip(struct config_reader *r)

@@ -1,7 +1,8 @@
 /* Reader: a walk over libyaml's events that understands only what a settings file needs.
  *
  * Mappings, lists and scalars. Anchors and aliases are refused (a small file could unfold into a
- * large one), and so are tags. Reading goes on after a fault, so that one run reports them all;
+ * large one), and so are tags and deep nesting, which libyaml takes a time for that grows with the
+ * square of the depth. Reading goes on after a fault, so that one run reports them all;
  * only broken YAML itself ends it. Nothing recurses with the depth of the file. Internal to config.
  */
 #ifndef CTL_CONFIG_READER_H
@@ -11,7 +12,7 @@
 
 #include "ctl/config_build.h"
 
-enum { READER_KEY_MAX = 160, READER_PLACE_MAX = 512 };
+enum { READER_KEY_MAX = 160, READER_PLACE_MAX = 512, READER_DEPTH_MAX = 16 };
 
 struct config_reader {
     struct config_build *build;
@@ -19,6 +20,7 @@ struct config_reader {
     yaml_parser_t parser;
     yaml_event_t event; /* The one at hand, when has_event. */
     bool has_event;
+    unsigned depth;
     bool stopped; /* Broken YAML, no memory, or the end: nothing more comes. */
     char place[READER_PLACE_MAX];
 };

@@ -77,7 +77,8 @@ static int merge_namespaces(
 
 /* A namespace whose lines were taken out of the file falls back to the template, but what only a
  * restart can change has to stay, so the namespace stays as well. */
-static int add_missing(const struct config *running, struct config *fresh)
+static int add_missing(
+    const struct config *running, struct config *fresh, struct config_report *report)
 {
     struct config_namespaces *all = &fresh->namespaces;
     for (uint32_t i = 0; i < running->namespaces.count; i++) {
@@ -87,6 +88,10 @@ static int add_missing(const struct config *running, struct config *fresh)
             continue;
         }
         int err = config_namespace_add(all, name, &ns);
+        if (err == -EINVAL) {
+            config_line_add(&report->faults, "namespaces: with those of the running process there "
+                                             "are too many; a restart is needed");
+        }
         if (err < 0) {
             return err;
         }
@@ -121,7 +126,7 @@ static int merge_all(
             return err;
         }
     }
-    int err = add_missing(running, fresh);
+    int err = add_missing(running, fresh, report);
     return err < 0 ? err : merge_namespaces(running, fresh, report);
 }
 

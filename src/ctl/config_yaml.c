@@ -1,16 +1,13 @@
 /* The file: YAML, read straight into the snapshot. Recursion follows the known sections, never the
  * file's own depth. libyaml lets a key be given twice; here it is a fault. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "ctl/config_list.h"
 #include "ctl/config_reader.h"
 #include "ctl/config_value.h"
 
-enum { FILE_BYTES_MAX = 1 << 20, SECTION_MAX = 16, FIELD_MAX = 16 };
+enum { SECTION_MAX = 16, FIELD_MAX = 16 };
 
 struct section_seen {
     char name[READER_KEY_MAX];
@@ -59,7 +56,10 @@ static void read_mapping_item(struct config_reader *r, const char *key)
         char path[2 * READER_KEY_MAX];
         snprintf(path, sizeof path, "%s.%s", key, name);
         if (!part) {
-            reader_fault_unknown(r, name_line, span_str(path), "pattern and channel");
+            struct config_nearest best = {0};
+            config_nearest_try(&best, span_str(name), "pattern");
+            config_nearest_try(&best, span_str(name), "channel");
+            reader_fault_unknown(r, name_line, span_str(path), best.name);
         } else if (r->event.type != YAML_SCALAR_EVENT) {
             reader_fault_shape(r, path, "text");
         } else if (part->data) {
@@ -193,14 +193,14 @@ static void read_option(
     }
 }
 
-/* False: seen before, and there is a fault now. */
-static bool note_section(
+/* A section that comes twice is a fault, but both are read: there may be more to say. */
+static void note_section(
     struct config_reader *r, struct seen *seen, const char *name, unsigned line)
 {
     for (size_t i = 0; i < seen->section_count; i++) {
         if (strcmp(seen->sections[i].name, name) == 0) {
             reader_fault_twice(r, name, line, seen->sections[i].line);
-            return false;
+            return;
         }
     }
     if (seen->section_count < SECTION_MAX) {
@@ -209,7 +209,6 @@ static bool note_section(
         section->line = line;
         seen->section_count += 1;
     }
-    return true;
 }
 
 static void read_section(struct config_reader *r, struct seen *seen, const char *section)
@@ -239,12 +238,13 @@ static void read_document(struct config_reader *r, struct seen *seen)
         } else if (!config_section_known(span_str(key))) {
             unknown_option(r, line, span_str(key));
             reader_skip(r);
-        } else if (!note_section(r, seen, key, line)) {
-            reader_skip(r);
-        } else if (r->event.type == YAML_MAPPING_START_EVENT) {
-            read_section(r, seen, key);
-        } else if (!reader_is_null(r)) {
-            reader_fault_shape(r, key, "a mapping of its options");
+        } else {
+            note_section(r, seen, key, line);
+            if (r->event.type == YAML_MAPPING_START_EVENT) {
+                read_section(r, seen, key);
+            } else if (!reader_is_null(r)) {
+                reader_fault_shape(r, key, "a mapping of its options");
+            }
         }
     }
 }
@@ -277,7 +277,7 @@ static void read_stream(struct config_reader *r, struct seen *seen)
 void config_read_text(struct config_build *build, const char *name, const void *text, size_t len)
 {
     struct config_reader r = {.build = build, .name = name};
-    if (len > FILE_BYTES_MAX) {
+    if (len > CONFIG_FILE_BYTES_MAX) {
         config_fault(build, name, "larger than 1MiB; that is no settings file");
         return;
     }
@@ -297,42 +297,4 @@ void config_read_text(struct config_build *build, const char *name, const void *
     }
     mem_free(options);
     mem_free(seen);
-}
-
-/* Appends what the file holds, at most max + 1 bytes. Returns 0 or negative errno. */
-int config_slurp(const char *path, size_t max, struct bytes *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        return -errno;
-    }
-    int err = 0;
-    while (err == 0 && out->len <= max) {
-        size_t want = max + 1 - out->len < 16384 ? max + 1 - out->len : 16384;
-        err = bytes_reserve(out, want);
-        ssize_t got = err == 0 ? read(fd, out->data + out->len, want) : 0;
-        if (got < 0 && errno != EINTR) {
-            err = -errno;
-        } else if (got > 0) {
-            out->len += (size_t)got;
-        } else if (got == 0) {
-            break;
-        }
-    }
-    close(fd);
-    return err;
-}
-
-void config_read_file(struct config_build *build, const char *path)
-{
-    struct bytes text = {0};
-    int err = config_slurp(path, FILE_BYTES_MAX, &text);
-    if (err == -ENOMEM) {
-        build->no_memory = true;
-    } else if (err < 0) {
-        config_fault(build, path, "cannot be read: %s", strerror(-err));
-    } else {
-        config_read_text(build, path, text.data ? text.data : (const uint8_t *)"", text.len);
-    }
-    bytes_fini(&text);
 }
