@@ -27,11 +27,11 @@ enum client_state {
 
 enum client_kind { CLIENT_PLAIN, CLIENT_USER, CLIENT_ROOM, CLIENT_CHANNELS, CLIENT_V1 };
 
-enum { /* client.flags */
-    CLIENT_DEFLATE = 1,  /* permessage-deflate was agreed. */
-    CLIENT_AGAIN = 2,    /* On the list of those with more to read. */
-    CLIENT_COUNTED = 4,  /* In the process's gauge of connections. */
-    CLIENT_EARLY = 8,    /* partial holds whole frames that came before the 101 was out. */
+enum {                  /* client.flags */
+    CLIENT_DEFLATE = 1, /* permessage-deflate was agreed. */
+    CLIENT_AGAIN = 2,   /* On the list of those with more to read. */
+    CLIENT_COUNTED = 4, /* In the process's gauge of connections. */
+    CLIENT_EARLY = 8,   /* partial holds whole frames that came before the 101 was out. */
 };
 
 /* Bytes of a frame that is not whole yet. */

@@ -73,7 +73,8 @@ void commands_fini(struct conn_server *server)
 
 /* ---- answers ---- */
 
-static void send_text(struct conn_server *server, struct client *client, struct bytes *text, int err)
+static void send_text(
+    struct conn_server *server, struct client *client, struct bytes *text, int err)
 {
     if (err || !ws_send_text(server, client, span_of(text->data, text->len))) {
         shard_doom(server->shard, &client->sub);
@@ -119,8 +120,8 @@ void commands_published(struct conn_server *server, struct client *client, struc
     char members[CURSOR_TEXT_MAX + 32] = "\"cursor\":null";
 
     if (result->err) {
-        answer_error(server, client, id, publish_error_code(result->err),
-            publish_error_text(result->err));
+        answer_error(
+            server, client, id, publish_error_code(result->err), publish_error_text(result->err));
         return;
     }
     if (result->has_cursor) {
@@ -187,8 +188,8 @@ static void answer_command(struct conn_server *server, struct client *client,
 
 void commands_subscribed(struct conn_server *server, const struct mail_subscribe *answer)
 {
-    struct command *command = (struct command *)table_find(&server->subscribes,
-        spread(answer->request_id), command_equal, &answer->request_id);
+    struct command *command = (struct command *)table_find(
+        &server->subscribes, spread(answer->request_id), command_equal, &answer->request_id);
 
     if (!command) {
         return;
@@ -240,8 +241,8 @@ static const char *read_arguments(struct arguments *a, struct span object)
     }
     a->data = members[2];
     a->limit = HISTORY_LIMIT;
-    if (members[3].len && (json_int64(members[3], &a->limit) != 0 || a->limit < 1 ||
-                              a->limit > HISTORY_LIMIT_MAX)) {
+    if (members[3].len &&
+        (json_int64(members[3], &a->limit) != 0 || a->limit < 1 || a->limit > HISTORY_LIMIT_MAX)) {
         return "limit: a number from 1 to 1000 is expected";
     }
     return name_check(span_of(a->channel.data, a->channel.len));
@@ -256,12 +257,13 @@ static void subscribe(
     uint64_t request_id;
 
     if (have >= server->options.subscriptions_max) {
-        answer_error(server, client, id, "too_many", "this connection follows as many channels "
-                                                     "as it may");
+        answer_error(server, client, id, "too_many",
+            "this connection follows as many channels "
+            "as it may");
         return;
     }
-    int err = shard_subscribe(
-        server->shard, &client->sub, name, ws_framing(client), since, &request_id);
+    int err =
+        shard_subscribe(server->shard, &client->sub, name, ws_framing(client), since, &request_id);
     if (err == -EEXIST) {
         answer_error(server, client, id, "exists", "this connection follows the channel already");
     } else if (err || !command_add(server, request_id, conn_client_id(server, client),
@@ -292,8 +294,7 @@ static void history(
     since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
     if (shard_history(server->shard, span_of(a->channel.data, a->channel.len), since,
             (uint32_t)a->limit, &request_id) != 0 ||
-        !command_add(
-            server, request_id, conn_client_id(server, client), ASKED_HISTORY, id)) {
+        !command_add(server, request_id, conn_client_id(server, client), ASKED_HISTORY, id)) {
         shard_doom(server->shard, &client->sub);
     }
 }
@@ -306,8 +307,7 @@ static void publish(
             server, client, id, "bad_command", "data: missing; any JSON value is expected");
         return;
     }
-    publish_command(
-        server, client, id, span_of(a->channel.data, a->channel.len), a->data);
+    publish_command(server, client, id, span_of(a->channel.data, a->channel.len), a->data);
 }
 
 static const struct {
@@ -327,8 +327,8 @@ static bool good_id(struct span id)
     return id.len && id.len <= ID_MAX && id.data[0] != '{' && id.data[0] != '[';
 }
 
-static void run(
-    struct conn_server *server, struct client *client, struct span id, int which, struct span object)
+static void run(struct conn_server *server, struct client *client, struct span id, int which,
+    struct span object)
 {
     struct arguments a = {0};
     const char *why = read_arguments(&a, object);
@@ -405,8 +405,8 @@ void history_handler(struct http_exchange *x)
     uint32_t limit;
     uint64_t request_id;
     int err = url_decode_path(&name, x->params[0]);
-    const char *why = err ? "a '%' must be followed by two hex digits"
-                          : name_check(span_of(name.data, name.len));
+    const char *why =
+        err ? "a '%' must be followed by two hex digits" : name_check(span_of(name.data, name.len));
 
     if (why) {
         http_reply_error(x, 400, "bad_channel", why);
@@ -417,10 +417,9 @@ void history_handler(struct http_exchange *x)
     } else {
         struct since since = since_parse(span_of(since_text.data, since_text.len));
         since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
-        if (shard_history(server->shard, span_of(name.data, name.len), since, limit,
-                &request_id) != 0 ||
-            !command_add(
-                server, request_id, x->peer, ASKED_HISTORY_HTTP, span_of(NULL, 0))) {
+        if (shard_history(server->shard, span_of(name.data, name.len), since, limit, &request_id) !=
+                0 ||
+            !command_add(server, request_id, x->peer, ASKED_HISTORY_HTTP, span_of(NULL, 0))) {
             http_reply_error(x, 503, "no_memory", "no memory for the request");
         }
     }

@@ -11,8 +11,7 @@
 
 enum { PREFETCH_AHEAD = 8 };
 
-static inline void deliver_one(
-    struct conn_server *server, struct slice *slice, struct entry *entry)
+static inline void deliver_one(struct conn_server *server, struct slice *slice, struct entry *entry)
 {
     struct batch *batch = slice->batch;
     struct subscriber *sub = slab_at(&server->clients, entry->slot);

@@ -75,8 +75,8 @@ static int append_frame(struct framing_context *ctx, bool deflate, uint8_t opcod
     return ws_append_frame(out, (uint8_t)(opcode | WS_FIN), message, NULL);
 }
 
-int framing_encode(struct framing_context *ctx, uint8_t framing, const struct publication *pub,
-    struct bytes *out)
+int framing_encode(
+    struct framing_context *ctx, uint8_t framing, const struct publication *pub, struct bytes *out)
 {
     bool deflate = framings[framing].deflate;
 
@@ -87,8 +87,7 @@ int framing_encode(struct framing_context *ctx, uint8_t framing, const struct pu
     ctx->text.len = 0;
     int err = framing_append_envelope(&ctx->text, pub);
     return err ? err
-               : append_frame(
-                     ctx, deflate, WS_TEXT, span_of(ctx->text.data, ctx->text.len), out);
+               : append_frame(ctx, deflate, WS_TEXT, span_of(ctx->text.data, ctx->text.len), out);
 }
 
 int framing_encode_gap(struct framing_context *ctx, const struct gap *gap, struct bytes *out)
@@ -106,8 +105,7 @@ int framing_encode_gap(struct framing_context *ctx, const struct gap *gap, struc
                     (unsigned long long)gap->from, (unsigned long long)gap->to,
                     drop_reason_names[gap->reason]);
     return err ? err
-               : append_frame(
-                     ctx, false, WS_TEXT, span_of(ctx->text.data, ctx->text.len), out);
+               : append_frame(ctx, false, WS_TEXT, span_of(ctx->text.data, ctx->text.len), out);
 }
 
 void framing_context_fini(struct framing_context *ctx)

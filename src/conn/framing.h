@@ -35,8 +35,8 @@ struct framing_context {
 };
 
 /* Appends the publication as one frame. Returns 0 or -ENOMEM (out unchanged). */
-MUST_USE int framing_encode(struct framing_context *ctx, uint8_t framing,
-    const struct publication *pub, struct bytes *out);
+MUST_USE int framing_encode(
+    struct framing_context *ctx, uint8_t framing, const struct publication *pub, struct bytes *out);
 
 /* Appends a gap notice; nothing for framings without. */
 MUST_USE int framing_encode_gap(

@@ -24,11 +24,11 @@ struct publish_item {
 /* One request until all of its channels are answered. */
 struct publish_request {
     uint64_t peer;
-    bool command;        /* From fanout.v1; otherwise from HTTP. */
-    uint32_t remaining;  /* Channels not answered yet, plus one while they are being asked for. */
+    bool command;       /* From fanout.v1; otherwise from HTTP. */
+    uint32_t remaining; /* Channels not answered yet, plus one while they are being asked for. */
     uint32_t count, cap;
     struct bytes names;
-    struct bytes id;     /* The command's id, raw JSON. */
+    struct bytes id; /* The command's id, raw JSON. */
     struct publish_item *items;
     struct publish_item one; /* Where items points while there is just one. */
 };
@@ -72,9 +72,7 @@ static const char *error_text(int err)
 
 static const char *error_code(int err)
 {
-    return err == -EBUSY    ? "busy"
-           : err == -ENOMEM ? "no_memory"
-                            : "broker";
+    return err == -EBUSY ? "busy" : err == -ENOMEM ? "no_memory" : "broker";
 }
 
 static int append_result(
@@ -119,8 +117,7 @@ static void answer_http(struct conn_server *server, struct publish_request *requ
         err = i ? bytes_append_byte(out, ',') : 0;
         err = err ? err : append_result(out, request, item);
     }
-    err = err ? err
-              : bytes_appendf(out, "],\"duplicate\":%s}\n", duplicate ? "true" : "false");
+    err = err ? err : bytes_appendf(out, "],\"duplicate\":%s}\n", duplicate ? "true" : "false");
     if (err || failed) {
         int why = err ? err : request->items[0].result.err;
         http_reply_error(x, 503, error_code(why), error_text(why));
@@ -136,8 +133,8 @@ static void answer(struct conn_server *server, struct publish_request *request)
     if (!request->command) {
         answer_http(server, request);
     } else if (client && client->state == CLIENT_OPEN) {
-        commands_published(server, client, span_of(request->id.data, request->id.len),
-            &request->items[0].result);
+        commands_published(
+            server, client, span_of(request->id.data, request->id.len), &request->items[0].result);
     }
 }
 
@@ -157,8 +154,7 @@ static void finish_one(struct conn_server *server, uint32_t slot)
 void conn_published(struct conn_server *server, const struct publish_result *result)
 {
     uint32_t slot = (uint32_t)(result->reply_id >> 8) - 1;
-    struct publish_request *request =
-        *(struct publish_request **)slab_at(&server->publishes, slot);
+    struct publish_request *request = *(struct publish_request **)slab_at(&server->publishes, slot);
 
     request->items[result->reply_id & 0xff].result = *result;
     finish_one(server, slot);
@@ -309,7 +305,8 @@ static const char *add_json_channels(struct publish_request *request, struct spa
     }
 }
 
-static void reply_fault(struct http_exchange *x, const char *code, const char *where, const char *why)
+static void reply_fault(
+    struct http_exchange *x, const char *code, const char *where, const char *why)
 {
     char text[200];
 
@@ -337,23 +334,22 @@ static bool read_body(struct http_exchange *x, struct publish_request *request,
     const struct span *members, struct bytes *key)
 {
     bool one = members[0].len, many = members[1].len;
-    const char *why = one ? add_json_channel(request, members[0])
-                    : many ? add_json_channels(request, members[1])
-                           : NULL;
+    const char *why = one    ? add_json_channel(request, members[0])
+                      : many ? add_json_channels(request, members[1])
+                             : NULL;
 
     if (one == many) {
-        http_reply_error(
-            x, 400, "bad_body", "either \"channel\" or \"channels\" is expected");
+        http_reply_error(x, 400, "bad_body", "either \"channel\" or \"channels\" is expected");
     } else if (why) {
         reply_fault(x, "bad_channel", one ? "channel" : "channels", why);
     } else if (duplicate_names(request)) {
         http_reply_error(x, 400, "bad_channel", "channels: the same channel is named twice");
     } else if (members[2].len == 0) {
         http_reply_error(x, 400, "bad_body", "data: missing; any JSON value is expected");
-    } else if (members[3].len && (json_string_decode(members[3], key) != 0 || key->len == 0 ||
-                                     key->len > KEY_MAX)) {
-        http_reply_error(x, 400, "bad_body",
-            "idempotency_key: a string of 1 to 255 bytes is expected");
+    } else if (members[3].len &&
+               (json_string_decode(members[3], key) != 0 || key->len == 0 || key->len > KEY_MAX)) {
+        http_reply_error(
+            x, 400, "bad_body", "idempotency_key: a string of 1 to 255 bytes is expected");
     } else {
         return true;
     }

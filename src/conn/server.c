@@ -78,8 +78,7 @@ static struct client *client_open(struct conn_server *server, int fd)
     }
     if (slot >= server->generations_cap) {
         uint32_t cap = server->generations_cap ? server->generations_cap * 2 : 256;
-        uint32_t *generations =
-            mem_try_realloc(server->generations, cap * sizeof(*generations));
+        uint32_t *generations = mem_try_realloc(server->generations, cap * sizeof(*generations));
         if (!generations) {
             slab_free(&server->clients, slot);
             return NULL;
@@ -156,8 +155,8 @@ void client_set_deadline(struct conn_server *server, struct client *client)
         server->deadline_cap = cap;
     }
     uint32_t at = (server->deadline_head + server->deadline_count) & (server->deadline_cap - 1);
-    server->deadlines[at] = (struct deadline){client->sub.slot, client->sub.generation,
-        loop_now_ms(server->loop) + LINGER_MS};
+    server->deadlines[at] = (struct deadline){
+        client->sub.slot, client->sub.generation, loop_now_ms(server->loop) + LINGER_MS};
     server->deadline_count += 1;
 }
 
@@ -554,8 +553,7 @@ void conn_server_tick(struct conn_server *server)
 
 /* ---- the core's ports ---- */
 
-static int port_encode(
-    void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out)
+static int port_encode(void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out)
 {
     return framing_encode(&((struct conn_server *)ctx)->framing, framing, pub, out);
 }
@@ -571,8 +569,7 @@ static bool port_wants_gaps(void *ctx, uint8_t framing)
     return framing_wants_gaps(framing);
 }
 
-static void port_subscribed(
-    void *ctx, struct subscriber *sub, const struct mail_subscribe *answer)
+static void port_subscribed(void *ctx, struct subscriber *sub, const struct mail_subscribe *answer)
 {
     struct conn_server *server = ctx;
 
@@ -705,8 +702,8 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
     server->cork = mem_alloc(CONN_CORK_BYTES);
     server->framing.deflate_min_bytes = setup->options->compression_min_bytes;
     publish_init(server);
-    int err = shard_create(
-        setup->shard_index, setup->settings, &ports, &server->clients, &server->shard);
+    int err =
+        shard_create(setup->shard_index, setup->settings, &ports, &server->clients, &server->shard);
     err = err ? err : http_server_create(setup->loop, &http, &http_ports, &server->http);
     if (!err && setup->options->compression) {
         err = ws_deflater_create(DEFLATE_LEVEL, DEFLATE_WINDOW_BITS, &server->framing.deflater);

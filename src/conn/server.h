@@ -43,12 +43,12 @@ struct conn_ports {
 };
 
 struct conn_options {
-    uint32_t connections_max;    /* In the process (own_limit: in this shard). */
+    uint32_t connections_max; /* In the process (own_limit: in this shard). */
     uint32_t subscriptions_max;
     uint64_t ping_interval_ms;
-    uint64_t idle_timeout_ms;    /* 0: never. */
+    uint64_t idle_timeout_ms; /* 0: never. */
     uint64_t keepalive_timeout_ms;
-    uint32_t read_bytes_user;    /* WebSocket messages from clients, by endpoint. */
+    uint32_t read_bytes_user; /* WebSocket messages from clients, by endpoint. */
     uint32_t read_bytes_room;
     uint32_t read_bytes_v1;
     bool compression;
@@ -56,16 +56,16 @@ struct conn_options {
     struct http_limits http_limits;
     uint64_t head_timeout_ms;
     uint64_t body_timeout_ms;
-    uint8_t loop_kind_client;    /* Two of the loop's kinds are ours. */
+    uint8_t loop_kind_client; /* Two of the loop's kinds are ours. */
     uint8_t loop_kind_listener;
 };
 
 struct conn_stats {
     uint64_t accepted;
-    uint64_t refused;         /* Over the limit, or out of descriptors. */
+    uint64_t refused; /* Over the limit, or out of descriptors. */
     uint64_t closed;
-    uint64_t handshakes;      /* WebSocket upgrades answered 101. */
-    uint64_t messages_in;     /* WebSocket messages from clients. */
+    uint64_t handshakes;  /* WebSocket upgrades answered 101. */
+    uint64_t messages_in; /* WebSocket messages from clients. */
     uint64_t bytes_in;
     uint64_t bytes_out;
     uint64_t pings;
@@ -73,9 +73,9 @@ struct conn_stats {
     uint64_t violations;      /* WebSocket protocol errors. */
     uint64_t publish_dropped; /* From room clients, with nobody to tell. */
     uint64_t slow_began, slow_ended;
-    uint32_t websockets;      /* Now. */
-    uint32_t clients;         /* Now, HTTP included. */
-    uint32_t users, rooms;    /* Sockets by endpoint, now. */
+    uint32_t websockets;   /* Now. */
+    uint32_t clients;      /* Now, HTTP included. */
+    uint32_t users, rooms; /* Sockets by endpoint, now. */
 };
 
 struct deadline { /* One second from when it was put there: closing and lingering. */
@@ -94,7 +94,7 @@ struct conn_server {
     struct http_server *http;
     struct framing_context framing;
     struct ws_inflater *inflater;
-    struct gauge *gauge;      /* Connections of the process; shared. */
+    struct gauge *gauge; /* Connections of the process; shared. */
     const struct route *routes;
     struct fds_spare spare;
     int listeners[CONN_LISTENERS_MAX];
@@ -103,24 +103,24 @@ struct conn_server {
     struct conn_stats stats;
     struct rng rng;
 
-    uint32_t scan_next;       /* Slot of the next heartbeat scan. */
+    uint32_t scan_next; /* Slot of the next heartbeat scan. */
     uint64_t scan_due_ms;
-    uint32_t *again;          /* Slots with more to read. */
+    uint32_t *again; /* Slots with more to read. */
     uint32_t again_count, again_cap;
     struct deadline *deadlines; /* Ring. */
     uint32_t deadline_head, deadline_count, deadline_cap;
-    uint32_t refusing;        /* Clients in CLIENT_REFUSED. */
+    uint32_t refusing; /* Clients in CLIENT_REFUSED. */
 
     bool draining;
-    uint64_t drain_pace;      /* Close frames a tick. */
-    uint32_t drain_next;      /* Slot. */
-    uint32_t drain_retry_ms;  /* Spread of the hint to come back. */
+    uint64_t drain_pace;     /* Close frames a tick. */
+    uint32_t drain_next;     /* Slot. */
+    uint32_t drain_retry_ms; /* Spread of the hint to come back. */
 
-    struct slab publishes;    /* struct publish_request, see publish.h. */
-    struct table subscribes;  /* Commands waiting for home, see commands.h. */
-    uint8_t *input;           /* CONN_INPUT_BYTES + cork. */
+    struct slab publishes;   /* struct publish_request, see publish.h. */
+    struct table subscribes; /* Commands waiting for home, see commands.h. */
+    uint8_t *input;          /* CONN_INPUT_BYTES + cork. */
     uint8_t *cork;
-    struct bytes text;        /* Scratch for notices and replies. */
+    struct bytes text; /* Scratch for notices and replies. */
 };
 
 enum { CONN_INPUT_BYTES = 64 * 1024, CONN_CORK_BYTES = 16 * 1024 };

@@ -126,8 +126,8 @@ int target_read(struct target *target, struct span query, uint32_t channels_max)
             return err;
         }
         if (target->count > channels_max) {
-            snprintf(target->why, sizeof(target->why), "channel: more than %u of them",
-                channels_max);
+            snprintf(
+                target->why, sizeof(target->why), "channel: more than %u of them", channels_max);
             return -EINVAL;
         }
     }

@@ -21,7 +21,7 @@ struct target_channel {
 };
 
 struct target {
-    uint8_t kind;        /* enum target_kind */
+    uint8_t kind; /* enum target_kind */
     uint32_t count;
     uint32_t cap;
     struct target_channel *channels;

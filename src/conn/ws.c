@@ -80,8 +80,7 @@ static bool send_close(
     return send_frame(server, client, WS_CLOSE, span_of(payload, len));
 }
 
-void ws_close(
-    struct conn_server *server, struct client *client, uint16_t code, const char *reason)
+void ws_close(struct conn_server *server, struct client *client, uint16_t code, const char *reason)
 {
     if (client->state != CLIENT_OPEN) {
         return;
@@ -94,8 +93,8 @@ void ws_close(
 }
 
 /* The peer broke the protocol: say how, and expect nothing sensible any more. */
-static bool fail(struct conn_server *server, struct client *client, uint16_t code,
-    const char *reason)
+static bool fail(
+    struct conn_server *server, struct client *client, uint16_t code, const char *reason)
 {
     server->stats.violations += 1;
     if (client->state == CLIENT_OPEN && !send_close(server, client, code, span_str(reason))) {
@@ -120,8 +119,7 @@ static uint32_t read_limit(const struct conn_server *server, const struct client
     }
 }
 
-static void room_message(
-    struct conn_server *server, struct client *client, struct span payload)
+static void room_message(struct conn_server *server, struct client *client, struct span payload)
 {
     const struct class *class = client->sub.first.class;
     struct span from = {0};
@@ -185,8 +183,8 @@ static bool data_frame(
     if (!extra) {
         return fail(server, client, WS_CODE_INTERNAL, reason_of(WS_CODE_INTERNAL));
     }
-    int got = ws_message_push(&extra->message, frame, server->inflater,
-        read_limit(server, client), &opcode, &payload);
+    int got = ws_message_push(
+        &extra->message, frame, server->inflater, read_limit(server, client), &opcode, &payload);
     if (got < 0) {
         return fail(server, client, (uint16_t)-got, reason_of(-got));
     }
@@ -223,8 +221,7 @@ static bool one_frame(
 {
     switch (frame->opcode) {
     case WS_PING:
-        return client->state != CLIENT_OPEN ||
-               send_frame(server, client, WS_PONG, frame->payload);
+        return client->state != CLIENT_OPEN || send_frame(server, client, WS_PONG, frame->payload);
     case WS_PONG:
         return true;
     case WS_CLOSE:
@@ -249,8 +246,8 @@ static bool parse(struct conn_server *server, struct client *client, uint8_t *da
 
     *ret_need = 0;
     for (*ret_used = 0; *ret_used < len; *ret_used += used) {
-        int got = ws_frame_parse(
-            data + *ret_used, len - *ret_used, &rules, &frame, &used, ret_need);
+        int got =
+            ws_frame_parse(data + *ret_used, len - *ret_used, &rules, &frame, &used, ret_need);
         if (got == 0) {
             return true;
         }

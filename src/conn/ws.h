@@ -37,8 +37,7 @@ void ws_subscribed(
     struct conn_server *server, struct client *client, const struct mail_subscribe *answer);
 
 /* Sends a close frame behind what waits and begins the closing handshake. */
-void ws_close(
-    struct conn_server *server, struct client *client, uint16_t code, const char *reason);
+void ws_close(struct conn_server *server, struct client *client, uint16_t code, const char *reason);
 
 /* One text frame, behind what waits. */
 bool ws_send_text(struct conn_server *server, struct client *client, struct span text);

@@ -56,8 +56,7 @@ static bool send_101(
     if (answer) {
         header.value = span_str(state_names[answer->state]);
     }
-    if (ws_upgrade_reply(
-            &server->text, &client->extra->upgrade, &header, answer ? 1 : 0) != 0) {
+    if (ws_upgrade_reply(&server->text, &client->extra->upgrade, &header, answer ? 1 : 0) != 0) {
         shard_doom(server->shard, &client->sub);
         return false;
     }

@@ -36,13 +36,13 @@ enum {
 
 struct batch {
     uint32_t refs;
-    uint32_t count;        /* Messages. */
-    uint32_t first_seq;    /* The class's sequence number of the first. */
+    uint32_t count;     /* Messages. */
+    uint32_t first_seq; /* The class's sequence number of the first. */
     uint32_t message_cap;
     struct batch_message *messages;
     struct bytes data;
-    struct channel *channel; /* Shares: the channel stays while a batch names it. */
-    struct batch *next;      /* Sealed, waiting for their sweep. */
+    struct channel *channel;   /* Shares: the channel stays while a batch names it. */
+    struct batch *next;        /* Sealed, waiting for their sweep. */
     uint64_t gap_from, gap_to; /* BATCH_LOST: offsets. */
     uint8_t framing;
     uint8_t ns;

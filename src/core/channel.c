@@ -92,8 +92,8 @@ struct class *class_get(struct shard *shard, struct channel *channel, uint8_t fr
             }
         }
         struct class *next = channel->first.next;
-        channel->first = (struct class){
-            .channel = channel, .next = next, .published = 1, .framing = framing};
+        channel->first =
+            (struct class){.channel = channel, .next = next, .published = 1, .framing = framing};
         return &channel->first;
     }
     for (; class; class = class->next) {
@@ -103,10 +103,8 @@ struct class *class_get(struct shard *shard, struct channel *channel, uint8_t fr
     }
     class = mem_try_alloc(sizeof(*class));
     if (class) {
-        *class = (struct class){.channel = channel,
-            .next = channel->first.next,
-            .published = 1,
-            .framing = framing};
+        *class = (struct class){
+            .channel = channel, .next = channel->first.next, .published = 1, .framing = framing};
         channel->first.next = class;
     }
     return class;
@@ -188,8 +186,7 @@ static void move_entry(struct shard *shard, struct class *class, uint32_t from, 
         return;
     }
     entries[to] = entries[from];
-    struct subscription *moved =
-        subscriber_find(shard_subscriber(shard, entries[to].slot), class);
+    struct subscription *moved = subscriber_find(shard_subscriber(shard, entries[to].slot), class);
     CHECK(moved && moved->index == from);
     moved->index = to;
 }
@@ -346,8 +343,8 @@ static struct batch *open_batch(struct shard *shard, struct class *class, uint8_
     if (!flow) {
         return NULL;
     }
-    if (flow->open && (batch_full(flow->open) || flow->open->flags != flags ||
-                          (flags & BATCH_LOST))) {
+    if (flow->open &&
+        (batch_full(flow->open) || flow->open->flags != flags || (flags & BATCH_LOST))) {
         flow_seal(flow);
     }
     if (!flow->open) {
@@ -378,8 +375,8 @@ static void count_accepted(struct shard *shard, struct class *class, uint32_t co
         class->published += 1;
         class->published += class->published == 0;
     }
-    shard->stats.books.accepted += (uint64_t)class->count * count;
-    shard->stats.books.pending += (uint64_t)class->count * count;
+    shard->stats.books.accepted += (uint64_t) class->count * count;
+    shard->stats.books.pending += (uint64_t) class->count * count;
 }
 
 /* Nobody of the class gets these: there was no memory even to remember them in order. */
@@ -388,10 +385,9 @@ static void drop_for_all(struct shard *shard, struct class *class, uint32_t coun
     struct entry *entries = class_entries(class);
 
     count_accepted(shard, class, count);
-    shard->stats.books.pending -= (uint64_t)class->count * count;
+    shard->stats.books.pending -= (uint64_t) class->count * count;
     for (uint32_t i = 0; i < class->count; i++) {
-        shard_count_drop(
-            shard, shard_subscriber(shard, entries[i].slot), DROP_MEMORY, count);
+        shard_count_drop(shard, shard_subscriber(shard, entries[i].slot), DROP_MEMORY, count);
     }
     if (class->flow) {
         flow_seal(class->flow); /* A batch's numbers have no holes. */

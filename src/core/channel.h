@@ -26,18 +26,19 @@ struct entry {
     uint32_t from; /* Skip what is numbered before this; 0: nothing to skip. */
 };
 
-struct class {
+struct class
+{
     struct channel *channel;
     struct class *next;
     union {
-        struct entry one;    /* cap == 0 */
+        struct entry one; /* cap == 0 */
         struct entry *many;
     } entries;
-    struct flow *flow;       /* NULL while nothing is on the way. */
+    struct flow *flow; /* NULL while nothing is on the way. */
     uint32_t count;
     uint32_t cap;
-    uint32_t published;      /* Sequence number of the next publication; never 0. */
-    uint8_t framing;         /* conn's: an index in its table of framings. */
+    uint32_t published; /* Sequence number of the next publication; never 0. */
+    uint8_t framing;    /* conn's: an index in its table of framings. */
     uint8_t reserved[3];
 };
 

@@ -12,7 +12,7 @@
 #include "base/attr.h"
 
 struct conflation {
-    uint32_t mask;  /* Slots - 1; a power of two. */
+    uint32_t mask; /* Slots - 1; a power of two. */
     uint32_t count;
     struct {
         uint32_t key; /* 0: empty. */
@@ -22,8 +22,7 @@ struct conflation {
 
 /* Notes that `run` is now the newest of `key` (not 0). Returns 1 and the former number in *ret_old
  * when there was one, 0 when not, -ENOMEM without room; *map may be NULL and may move. */
-MUST_USE int conflation_put(
-    struct conflation **map, uint32_t key, uint32_t run, uint32_t *ret_old);
+MUST_USE int conflation_put(struct conflation **map, uint32_t key, uint32_t run, uint32_t *ret_old);
 
 /* Forgets all keys and keeps the room. */
 void conflation_clear(struct conflation *map);

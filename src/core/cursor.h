@@ -22,10 +22,10 @@ size_t cursor_format(struct cursor cursor, char out[CURSOR_TEXT_MAX]);
 
 /* What a subscriber asked to continue from. */
 enum since_kind {
-    SINCE_NONE,   /* Live only. */
-    SINCE_BEGIN,  /* All that is kept. */
+    SINCE_NONE,  /* Live only. */
+    SINCE_BEGIN, /* All that is kept. */
     SINCE_CURSOR,
-    SINCE_BAD,    /* Not a cursor of ours: answered with reset. */
+    SINCE_BAD, /* Not a cursor of ours: answered with reset. */
 };
 
 struct since {

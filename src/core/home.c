@@ -217,11 +217,8 @@ static void note_behind(struct shard *shard, uint16_t to, const struct home *hom
         return;
     }
     behind = mem_alloc(sizeof(*behind) + name.len);
-    *behind = (struct behind){.hash = home->hash,
-        .from = offset,
-        .to = offset,
-        .count = 1,
-        .name_len = home->name_len};
+    *behind = (struct behind){
+        .hash = home->hash, .from = offset, .to = offset, .count = 1, .name_len = home->name_len};
     memcpy(behind->name, name.data, name.len);
     if (table_add(table, (struct table_item *)behind) != 0) {
         mem_free(behind);

@@ -29,13 +29,13 @@ struct ring {
 struct home {
     uint64_t hash; /* First: this is a struct table_item. */
     uint64_t next_offset;
-    uint64_t shards;       /* Bit per listening shard. */
-    struct ring *ring;     /* NULL: nothing kept. */
-    struct mail *waiting;  /* MAIL_SUBSCRIBE until the broker feeds the channel. */
-    uint32_t serial;       /* Tells its epochs apart; the shard's at the last new beginning. */
+    uint64_t shards;      /* Bit per listening shard. */
+    struct ring *ring;    /* NULL: nothing kept. */
+    struct mail *waiting; /* MAIL_SUBSCRIBE until the broker feeds the channel. */
+    uint32_t serial;      /* Tells its epochs apart; the shard's at the last new beginning. */
     uint16_t name_len;
     uint8_t ns;
-    bool closed;           /* Not fed by the broker yet. */
+    bool closed; /* Not fed by the broker yet. */
     char name[];
 };
 

@@ -58,14 +58,14 @@ enum subscribe_state { SUBSCRIBE_LIVE, SUBSCRIBE_REPLAYED, SUBSCRIBE_RESET };
 struct mail_subscribe {
     struct mail mail;
     uint64_t hash;
-    uint64_t request_id;       /* The listener's. */
+    uint64_t request_id; /* The listener's. */
     struct since since;
-    bool interest;             /* False: history only. */
-    uint32_t limit;            /* History only: at most this many; 0: all. */
+    bool interest;  /* False: history only. */
+    uint32_t limit; /* History only: at most this many; 0: all. */
     /* The answer. */
-    uint8_t state;             /* enum subscribe_state */
-    bool more;                 /* History only: the limit cut it off. */
-    struct cursor cursor;      /* Where the listener stands after the replay. */
+    uint8_t state;        /* enum subscribe_state */
+    bool more;            /* History only: the limit cut it off. */
+    struct cursor cursor; /* Where the listener stands after the replay. */
     uint32_t replay_count;
     struct publication **replay; /* Lent. */
     uint16_t name_len;

@@ -34,15 +34,13 @@ static void expire(struct once *once, uint64_t now_ns)
     }
 }
 
-bool once_find(
-    struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor)
+bool once_find(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor)
 {
     if (!(key[0] | key[1])) {
         return false;
     }
     expire(once, now_ns);
-    struct once_entry *entry =
-        (struct once_entry *)table_find(&once->entries, key[0], equal, key);
+    struct once_entry *entry = (struct once_entry *)table_find(&once->entries, key[0], equal, key);
     if (entry) {
         *ret_cursor = entry->cursor;
     }
@@ -56,8 +54,8 @@ void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct 
     if (!entry) {
         return;
     }
-    *entry = (struct once_entry){
-        .hash = key[0], .rest = key[1], .time_ns = now_ns, .cursor = cursor};
+    *entry =
+        (struct once_entry){.hash = key[0], .rest = key[1], .time_ns = now_ns, .cursor = cursor};
     if (table_add(&once->entries, (struct table_item *)entry) != 0) {
         mem_free(entry);
         return;
@@ -66,6 +64,18 @@ void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct 
     once->newest = entry;
     if (once->entries.count > ONCE_MAX) {
         drop_oldest(once);
+    }
+}
+
+/* The list is by age: the entry stays in it as an empty one until its time is over. */
+void once_remove(struct once *once, const uint64_t key[2])
+{
+    struct once_entry *entry =
+        key[0] | key[1] ? (struct once_entry *)table_find(&once->entries, key[0], equal, key)
+                        : NULL;
+
+    if (entry) {
+        entry->rest = ~entry->rest;
     }
 }
 

@@ -29,6 +29,9 @@ bool once_find(
 /* Remembers it; without memory it is simply not remembered. */
 void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor cursor);
 
+/* Forgets it: what it named did not happen after all. */
+void once_remove(struct once *once, const uint64_t key[2]);
+
 void once_fini(struct once *once);
 
 #endif

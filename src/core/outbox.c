@@ -46,9 +46,8 @@ static void compact(struct outbox *box)
     conflation_clear(box->conflation);
     for (uint32_t i = 0; i < tail; i++) {
         const struct run *run = &box->runs[i];
-        uint32_t key = run->kind == RUN_BATCH && run->count == 1
-                           ? run->batch->messages[run->first].key
-                           : 0;
+        uint32_t key =
+            run->kind == RUN_BATCH && run->count == 1 ? run->batch->messages[run->first].key : 0;
         uint32_t old;
         if (key && conflation_put(&box->conflation, key, i, &old) < 0) {
             return; /* Cannot happen: the map held these keys before. */
@@ -134,8 +133,8 @@ static void count_queued(struct shard *shard, struct outbox *box, const struct r
 static bool extend_gap(struct outbox *box, uint32_t place, const struct channel *channel,
     uint8_t framing, uint8_t reason, uint64_t from, uint64_t to)
 {
-    while (place > box->head && (box->runs[place - 1].kind == RUN_GAP ||
-                                    box->runs[place - 1].kind == RUN_HOLE)) {
+    while (place > box->head &&
+           (box->runs[place - 1].kind == RUN_GAP || box->runs[place - 1].kind == RUN_HOLE)) {
         place -= 1;
         struct gap *gap = box->runs[place].gap;
         if (box->runs[place].kind == RUN_GAP && gap->channel == channel &&
@@ -197,8 +196,8 @@ static bool is_victim(const struct outbox *box, uint32_t place, uint8_t ns)
 }
 
 /* Takes the first `count` messages off the run at `place`. There must be room for a run. */
-static void evict(struct shard *shard, struct subscriber *sub, uint32_t place, uint32_t count,
-    uint8_t reason)
+static void evict(
+    struct shard *shard, struct subscriber *sub, uint32_t place, uint32_t count, uint8_t reason)
 {
     struct outbox *box = sub->outbox;
     struct run *run = &box->runs[place];
@@ -249,7 +248,8 @@ static bool over(const struct outbox *box, const struct ns_settings *ns)
 }
 
 /* How many of the run's first messages must go, at most all of them. */
-static uint32_t excess(const struct outbox *box, const struct ns_settings *ns, const struct run *run)
+static uint32_t excess(
+    const struct outbox *box, const struct ns_settings *ns, const struct run *run)
 {
     uint32_t messages = box->messages, bytes = box->message_bytes, count = 0;
 
@@ -264,8 +264,8 @@ static uint32_t excess(const struct outbox *box, const struct ns_settings *ns, c
 
 /* Drops the oldest of the namespace until the bounds hold. `newest` is the arriving batch: when
  * nothing else could be evicted, its loss is the lack of a victim, not its own slowness. */
-static void drop_oldest(struct shard *shard, struct subscriber *sub, uint8_t ns_index,
-    const struct batch *newest)
+static void drop_oldest(
+    struct shard *shard, struct subscriber *sub, uint8_t ns_index, const struct batch *newest)
 {
     const struct ns_settings *ns = &shard->settings->ns[ns_index];
     struct outbox *box = sub->outbox;
@@ -299,11 +299,10 @@ static void drop_oldest(struct shard *shard, struct subscriber *sub, uint8_t ns_
 /* ---- pushing ---- */
 
 /* One run at the end, merged with the last one when it continues it. */
-static int append_run(struct shard *shard, struct outbox *box, struct batch *batch, uint32_t first,
-    uint32_t count)
+static int append_run(
+    struct shard *shard, struct outbox *box, struct batch *batch, uint32_t first, uint32_t count)
 {
-    struct run run = {
-        .batch = batch, .first = first, .count = (uint16_t)count, .kind = RUN_BATCH};
+    struct run run = {.batch = batch, .first = first, .count = (uint16_t)count, .kind = RUN_BATCH};
     int err = reserve_run(box);
 
     if (err) {
@@ -442,8 +441,8 @@ void outbox_push(struct shard *shard, struct subscriber *sub, struct batch *batc
     }
 }
 
-void outbox_push_rest(struct shard *shard, struct subscriber *sub, struct batch *batch,
-    uint32_t first, uint32_t sent)
+void outbox_push_rest(
+    struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first, uint32_t sent)
 {
     while (first < batch->count && sent >= batch_bytes(batch, first, first + 1)) {
         sent -= batch_bytes(batch, first, first + 1);
@@ -521,8 +520,7 @@ static void encode_gap(struct shard *shard, struct outbox *box, struct run *run)
 static struct iovec run_span(const struct outbox *box, const struct run *run, bool is_head)
 {
     if (run->kind == RUN_CONTROL) {
-        return (struct iovec){
-            run->control->data + run->first, run->control->len - run->first};
+        return (struct iovec){run->control->data + run->first, run->control->len - run->first};
     }
     uint32_t start = batch_start(run->batch, run->first) + (is_head ? box->skip : 0);
     uint32_t end = run->batch->messages[run->first + run->count - 1].end;

@@ -52,9 +52,9 @@ struct gap {
 struct outbox {
     struct run *runs; /* [head, tail) are in use. */
     uint32_t head, tail, cap;
-    uint32_t run_base;       /* Runs that once stood before runs[0]: place + base = number. */
-    uint32_t skip;           /* Bytes of the head run's first message that are already sent. */
-    uint32_t messages;       /* Waiting: the books' `queued`. */
+    uint32_t run_base; /* Runs that once stood before runs[0]: place + base = number. */
+    uint32_t skip;     /* Bytes of the head run's first message that are already sent. */
+    uint32_t messages; /* Waiting: the books' `queued`. */
     uint32_t message_bytes;
     uint32_t control_bytes;
     struct conflation *conflation; /* NULL until a namespace with that policy needs it. */
@@ -64,8 +64,7 @@ enum { OUTBOX_CONTROL_BYTES_MAX = 256 * 1024 };
 
 /* Queues messages [first, batch->count) of the batch; the policy may drop some of them or others.
  * The books are kept. Shares the batch. */
-void outbox_push(
-    struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first);
+void outbox_push(struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first);
 
 /* The same after the kernel took `sent` bytes of [first, count) and not all. */
 void outbox_push_rest(struct shard *shard, struct subscriber *sub, struct batch *batch,

@@ -22,13 +22,13 @@ enum {
 
 /* What a publisher asks for. Spans are borrowed. */
 struct publish_order {
-    struct span name;    /* The channel's, checked by name_check(). */
+    struct span name; /* The channel's, checked by name_check(). */
     struct span payload;
-    struct span from;    /* A room client's name for itself; brokers put it in their envelope. */
-    uint32_t flags;      /* PUBLICATION_* */
-    uint32_t key;        /* Conflation key's hash; 0: none. */
-    uint64_t once[2];    /* Idempotency key's hash; both 0: none. */
-    uint64_t reply_id;   /* Names the waiting publisher; 0: nobody waits. */
+    struct span from;  /* A room client's name for itself; brokers put it in their envelope. */
+    uint32_t flags;    /* PUBLICATION_* */
+    uint32_t key;      /* Conflation key's hash; 0: none. */
+    uint64_t once[2];  /* Idempotency key's hash; both 0: none. */
+    uint64_t reply_id; /* Names the waiting publisher; 0: nobody waits. */
 };
 
 struct publish_result {
@@ -40,20 +40,20 @@ struct publish_result {
 };
 
 struct publication {
-    struct mail mail;    /* On the way to its home. */
-    uint64_t reply_id;   /* The ingesting shard's name for the waiting publisher; 0: nobody. */
-    uint32_t refs;       /* Home's. */
+    struct mail mail;  /* On the way to its home. */
+    uint64_t reply_id; /* The ingesting shard's name for the waiting publisher; 0: nobody. */
+    uint32_t refs;     /* Home's. */
     uint32_t flags;
-    uint64_t hash;       /* Of the channel's name. */
+    uint64_t hash; /* Of the channel's name. */
     uint64_t epoch;
     uint64_t offset;
-    uint64_t time_ns;    /* Monotonic, when it came in. */
-    uint64_t once[2];    /* Idempotency key's hash; both 0: none. */
-    uint32_t key;        /* Conflation key's hash; 0: none. */
+    uint64_t time_ns; /* Monotonic, when it came in. */
+    uint64_t once[2]; /* Idempotency key's hash; both 0: none. */
+    uint32_t key;     /* Conflation key's hash; 0: none. */
     uint32_t payload_len;
     uint16_t name_len;
     uint16_t reserved;
-    uint8_t bytes[];     /* Channel name, then payload. */
+    uint8_t bytes[]; /* Channel name, then payload. */
 };
 
 /* Gives a publication with one reference and copies of name and payload; NULL without memory. */

@@ -17,15 +17,15 @@ enum { CORE_SHARDS_MAX = 64, CORE_NAMESPACES_MAX = 255 };
 enum outbox_policy {
     OUTBOX_DROP_OLDEST,
     OUTBOX_DROP_NEWEST,
-    OUTBOX_CONFLATE,   /* The newest of a key replaces an older one that still waits. */
+    OUTBOX_CONFLATE, /* The newest of a key replaces an older one that still waits. */
     OUTBOX_DISCONNECT,
 };
 
 struct ns_settings {
     char name[65];
-    uint8_t policy;           /* enum outbox_policy */
-    uint32_t outbox_messages; /* At most this many wait for one connection. */
-    uint32_t outbox_bytes;    /* Bytes on the wire, frame headers included. */
+    uint8_t policy;            /* enum outbox_policy */
+    uint32_t outbox_messages;  /* At most this many wait for one connection. */
+    uint32_t outbox_bytes;     /* Bytes on the wire, frame headers included. */
     uint32_t history_messages; /* Kept for each channel; 0: none. */
     uint64_t history_bytes;
     uint64_t history_age_ms;
@@ -33,7 +33,7 @@ struct ns_settings {
 
 struct core_settings {
     uint16_t shard_count;
-    uint64_t store_id;            /* 40 random bits: who numbered the offsets. */
+    uint64_t store_id; /* 40 random bits: who numbered the offsets. */
     struct hash_key hash_key;
     uint64_t history_bytes_total; /* For one shard. */
     uint64_t overload_bytes;      /* In flight from one shard to another. */

@@ -13,7 +13,7 @@ struct pending {
     uint64_t hash; /* First: this is a struct table_item. The id, spread. */
     uint64_t id;
     uint64_t channel_hash;
-    uint32_t slot;       /* SLAB_NONE: history, or the subscriber is gone. */
+    uint32_t slot; /* SLAB_NONE: history, or the subscriber is gone. */
     uint8_t framing;
     uint16_t name_len;
     char name[];
@@ -149,8 +149,7 @@ static void receive_chunk(struct shard *shard, struct mail_chunk *chunk)
 
 static void receive_behind(struct shard *shard, struct mail_behind *mail)
 {
-    struct channel *channel =
-        channel_find(shard, mail->hash, span_of(mail->name, mail->name_len));
+    struct channel *channel = channel_find(shard, mail->hash, span_of(mail->name, mail->name_len));
 
     if (channel && channel->first.channel) {
         class_append_lost(shard, &channel->first, mail->from, mail->to, mail->count);
@@ -315,6 +314,22 @@ void shard_drain(struct shard *shard)
 
 /* ---- publishing and subscribing ---- */
 
+bool shard_busy(const struct shard *shard, struct span name)
+{
+    uint16_t home = shard_home_of(shard, shard_hash(shard, name));
+    uint64_t bound = shard->settings->overload_bytes;
+
+    if (home != shard->index) {
+        return shard->ingest_in_flight[home] > bound;
+    }
+    for (uint16_t i = 0; i < shard->settings->shard_count; i++) {
+        if (shard->peers[i].in_flight > bound) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int shard_publish(struct shard *shard, const struct publish_order *order)
 {
     uint64_t hash = shard_hash(shard, order->name);
@@ -375,8 +390,8 @@ static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct 
 }
 
 /* Pending requests of one connection: few, and rarely more than one. */
-static struct pending *find_pending(struct shard *shard, uint32_t slot, struct span name,
-    uint8_t framing)
+static struct pending *find_pending(
+    struct shard *shard, uint32_t slot, struct span name, uint8_t framing)
 {
     size_t cursor = 0;
     struct pending *pending;
@@ -390,8 +405,7 @@ static struct pending *find_pending(struct shard *shard, uint32_t slot, struct s
     return NULL;
 }
 
-static bool has_subscription(
-    struct subscriber *sub, const struct channel *channel, uint8_t framing)
+static bool has_subscription(struct subscriber *sub, const struct channel *channel, uint8_t framing)
 {
     for (uint32_t i = 0; i < sub->subscription_count; i++) {
         const struct class *class = subscriber_at(sub, i)->class;
@@ -402,8 +416,8 @@ static bool has_subscription(
     return false;
 }
 
-int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name,
-    uint8_t framing, struct since since, uint64_t *ret_id)
+int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name, uint8_t framing,
+    struct since since, uint64_t *ret_id)
 {
     uint64_t hash = shard_hash(shard, name);
     struct channel *channel = channel_get(shard, hash, name);
@@ -414,8 +428,7 @@ int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span nam
     bool doubled = has_subscription(sub, channel, framing) ||
                    (channel->pending_count && sub->pending_count &&
                        find_pending(shard, sub->slot, name, framing));
-    int err = doubled ? -EEXIST
-                      : ask_home(shard, sub->slot, framing, name, hash, since, 0, ret_id);
+    int err = doubled ? -EEXIST : ask_home(shard, sub->slot, framing, name, hash, since, 0, ret_id);
     if (err) {
         channel_release(shard, channel);
         return err;
@@ -443,8 +456,7 @@ int shard_unsubscribe(
 int shard_history(
     struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id)
 {
-    return ask_home(
-        shard, SLAB_NONE, 0, name, shard_hash(shard, name), since, limit, ret_id);
+    return ask_home(shard, SLAB_NONE, 0, name, shard_hash(shard, name), since, limit, ret_id);
 }
 
 /* ---- connections ---- */
@@ -477,8 +489,7 @@ void shard_mark_dirty(struct shard *shard, struct subscriber *sub)
     }
 }
 
-void shard_count_drop(
-    struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count)
+void shard_count_drop(struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count)
 {
     if (count == 0) {
         return;
@@ -503,8 +514,7 @@ void shard_doom(struct shard *shard, struct subscriber *sub)
     shard_update_direct(sub);
     if (shard->doomed_count == shard->doomed_cap) {
         shard->doomed_cap = shard->doomed_cap ? shard->doomed_cap * 2 : 64;
-        shard->doomed =
-            mem_realloc(shard->doomed, shard->doomed_cap * sizeof(*shard->doomed));
+        shard->doomed = mem_realloc(shard->doomed, shard->doomed_cap * sizeof(*shard->doomed));
     }
     shard->doomed[shard->doomed_count++] = sub->slot;
 }
@@ -514,8 +524,8 @@ static void forget_pending(struct shard *shard, struct subscriber *sub)
     size_t cursor = 0;
     struct pending *pending;
 
-    while (sub->pending_count &&
-           (pending = (struct pending *)table_next(&shard->pending, &cursor))) {
+    while (
+        sub->pending_count && (pending = (struct pending *)table_next(&shard->pending, &cursor))) {
         if (pending->slot == sub->slot) {
             pending->slot = SLAB_NONE;
             sub->pending_count -= 1;

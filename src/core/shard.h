@@ -33,11 +33,11 @@ enum { SHARD_LATENCY_BUCKETS = 24 };
 
 struct shard_stats {
     struct books books;
-    uint64_t publications;     /* Numbered by this home. */
+    uint64_t publications; /* Numbered by this home. */
     uint64_t publication_bytes;
-    uint64_t refused;          /* Publishers told "busy". */
+    uint64_t refused; /* Publishers told "busy". */
     uint64_t sweeps;
-    uint64_t spans;            /* Sends asked of the kernel by sweeps and flushes. */
+    uint64_t spans; /* Sends asked of the kernel by sweeps and flushes. */
     uint64_t replayed;
     uint64_t history_bytes;
     uint64_t history_messages;
@@ -49,16 +49,16 @@ struct shard_stats {
 
 struct peer_shard { /* What home knows of a listening shard. */
     struct mail_chunk *open;
-    uint64_t in_flight;        /* Bytes lent out and not come back. */
-    struct table behind;       /* struct behind, by channel. */
-    uint64_t credit;           /* Bytes to report to it as an ingesting shard. */
+    uint64_t in_flight;  /* Bytes lent out and not come back. */
+    struct table behind; /* struct behind, by channel. */
+    uint64_t credit;     /* Bytes to report to it as an ingesting shard. */
 };
 
 struct shard {
     uint16_t index;
     const struct core_settings *settings;
     struct core_ports ports;
-    struct slab *subscribers;  /* conn's slots; each starts with a struct subscriber. */
+    struct slab *subscribers; /* conn's slots; each starts with a struct subscriber. */
     uint64_t now_ns;
     struct shard_stats stats;
 
@@ -67,24 +67,24 @@ struct shard {
     struct slab flows;
     struct flow *flow_first, *flow_last; /* With work. */
     struct batch_pool batches;
-    uint64_t unswept_bytes;    /* In open and sealed batches. */
+    uint64_t unswept_bytes;              /* In open and sealed batches. */
     struct mail *held_first, *held_last; /* Chunks that go back once batches have drained. */
 
-    struct mail_chain self;    /* Letters to itself. */
-    uint32_t dirty;            /* Slot of the first connection to flush. */
+    struct mail_chain self; /* Letters to itself. */
+    uint32_t dirty;         /* Slot of the first connection to flush. */
     uint32_t doomed_count;
     uint32_t *doomed;
     uint32_t doomed_cap;
 
-    struct table pending;      /* struct pending: subscriptions asked for. */
+    struct table pending; /* struct pending: subscriptions asked for. */
     uint64_t next_pending;
 
     struct peer_shard peers[CORE_SHARDS_MAX];
     uint64_t ingest_in_flight[CORE_SHARDS_MAX]; /* Bytes sent to a home and not yet taken in. */
-    uint64_t floor;            /* Offsets up to this were used by channels now forgotten. */
-    uint32_t serial;           /* How often channels began a new epoch. */
+    uint64_t floor;  /* Offsets up to this were used by channels now forgotten. */
+    uint32_t serial; /* How often channels began a new epoch. */
     struct ring *ring_oldest, *ring_newest;
-    struct once once;          /* Idempotency keys this home has seen. */
+    struct once once; /* Idempotency keys this home has seen. */
 };
 
 /* settings and subscribers are shared and must outlive the shard. */
@@ -117,6 +117,9 @@ static inline uint16_t shard_home_of(const struct shard *shard, uint64_t hash)
 /* Publishes. With a reply_id ports.published() is called once, later. Returns 0, -EBUSY (its home
  * is behind; only with PUBLICATION_MAY_REFUSE, otherwise it is taken) or -ENOMEM. */
 MUST_USE int shard_publish(struct shard *shard, const struct publish_order *order);
+
+/* Is this channel's home so far behind that a link had better wait? */
+bool shard_busy(const struct shard *shard, struct span name);
 
 /* Asks for a subscription; ports.subscribed() answers, with NULL if the subscriber is gone by then.
  * *ret_id names the request. Returns 0, -EEXIST (has it, or asked already), or -ENOMEM. */
@@ -168,8 +171,7 @@ static inline struct subscriber *shard_subscriber(const struct shard *shard, uin
 /* Internal: marks for the flush phase. */
 void shard_mark_dirty(struct shard *shard, struct subscriber *sub);
 /* Internal: counts dropped messages. */
-void shard_count_drop(
-    struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count);
+void shard_count_drop(struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count);
 /* Internal: is the subscriber fit for direct sends? */
 void shard_update_direct(struct subscriber *sub);
 

@@ -28,8 +28,8 @@ int subscriber_add(struct subscriber *sub, struct class *class, uint32_t index, 
     }
     if (count > 0 && (!sub->more || sub->more->cap < count)) {
         uint32_t cap = sub->more ? sub->more->cap * 2 : 4;
-        struct subscription_list *more = mem_try_realloc(
-            sub->more, sizeof(*more) + cap * sizeof(struct subscription));
+        struct subscription_list *more =
+            mem_try_realloc(sub->more, sizeof(*more) + cap * sizeof(struct subscription));
         if (!more) {
             return -ENOMEM;
         }

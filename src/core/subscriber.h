@@ -29,13 +29,13 @@ struct subscription_list {
     struct subscription items[];
 };
 
-enum { /* subscriber.flags */
-    SUB_DIRECT = 1,   /* Exactly one subscription, plain socket, nothing queued: send at once. */
-    SUB_PLAIN = 2,    /* The socket takes plain bytes (no TLS). */
-    SUB_DIRTY = 4,    /* On the shard's list of connections to flush. */
-    SUB_BLOCKED = 8,  /* The kernel took less than it was given: wait until it is writable. */
+enum {                 /* subscriber.flags */
+    SUB_DIRECT = 1,    /* Exactly one subscription, plain socket, nothing queued: send at once. */
+    SUB_PLAIN = 2,     /* The socket takes plain bytes (no TLS). */
+    SUB_DIRTY = 4,     /* On the shard's list of connections to flush. */
+    SUB_BLOCKED = 8,   /* The kernel took less than it was given: wait until it is writable. */
     SUB_DROPPING = 16, /* Lost messages since its outbox was last empty. */
-    SUB_DOOMED = 32,  /* Will be closed at the end of the turn: nothing more goes in or out. */
+    SUB_DOOMED = 32,   /* Will be closed at the end of the turn: nothing more goes in or out. */
     SUB_DOOMED_SLOW = 64, /* … because of the policy `disconnect`. */
 };
 
@@ -52,8 +52,8 @@ struct subscriber {
     uint32_t generation; /* conn's: tells a reused slot from its former owner. */
     uint32_t next_dirty; /* Slot; SLAB_NONE ends the list. */
     /* Second line. */
-    uint64_t accepted; /* From subscriptions that ended, and replays. */
-    uint64_t *dropped; /* By reason; NULL until the first drop. */
+    uint64_t accepted;      /* From subscriptions that ended, and replays. */
+    uint64_t *dropped;      /* By reason; NULL until the first drop. */
     uint32_t pending_count; /* Subscriptions asked for and not answered. */
     uint32_t reserved;
 };

@@ -38,8 +38,8 @@ static void lose_slice(struct shard *shard, struct slice *slice)
         slice->taken += count;
         shard_count_drop(shard, sub, DROP_OVERLOAD, count);
         if (batch->flags & BATCH_GAPS) {
-            outbox_gap(shard, sub, batch->channel, batch->framing, batch->gap_from,
-                batch->gap_to, DROP_OVERLOAD);
+            outbox_gap(shard, sub, batch->channel, batch->framing, batch->gap_from, batch->gap_to,
+                DROP_OVERLOAD);
         }
     }
 }
@@ -51,8 +51,7 @@ static void queue_slice(struct shard *shard, struct slice *slice)
         uint32_t first = slice_first(slice->batch, entry);
         if (first < slice->batch->count) {
             slice->taken += slice->batch->count - first;
-            shard_deliver_queued(
-                shard, shard_subscriber(shard, entry->slot), slice->batch, first);
+            shard_deliver_queued(shard, shard_subscriber(shard, entry->slot), slice->batch, first);
         }
     }
 }

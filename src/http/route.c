@@ -63,8 +63,7 @@ size_t route_allow(uint32_t methods, char *out, size_t cap)
 
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         if (methods & ROUTE_METHOD(names[i].method)) {
-            len += (size_t)snprintf(
-                out + len, cap - len, "%s%s", len ? ", " : "", names[i].name);
+            len += (size_t)snprintf(out + len, cap - len, "%s%s", len ? ", " : "", names[i].name);
         }
     }
     return len;

@@ -22,11 +22,11 @@ struct http_session {
     struct http_reader *reader;
     struct http_exchange x;
     struct timer timer;
-    struct bytes held;      /* Came while a reply was outstanding. */
+    struct bytes held; /* Came while a reply was outstanding. */
     const struct route *route;
-    bool busy;              /* An exchange is not answered yet. */
-    bool deferred_input;    /* Inside http_session_input(): do not recurse from a reply. */
-    bool last;              /* Close after the current reply. */
+    bool busy;           /* An exchange is not answered yet. */
+    bool deferred_input; /* Inside http_session_input(): do not recurse from a reply. */
+    bool last;           /* Close after the current reply. */
     bool closed;
     bool taken;
     bool in_body;
@@ -137,8 +137,8 @@ struct http_session *http_session_begin(struct http_server *server, uint64_t pee
     session->next_free = NULL;
     session->route = NULL;
     session->busy = session->last = session->closed = session->taken = session->in_body = false;
-    session->x = (struct http_exchange){
-        .session = session, .peer = peer, .app = server->options.app};
+    session->x =
+        (struct http_exchange){.session = session, .peer = peer, .app = server->options.app};
     server->stats.sessions += 1;
     arm(session, server->options.head_timeout_ms);
     return session;
@@ -219,10 +219,10 @@ static bool find_route(struct http_session *session)
     char allow[64];
     size_t len = route_allow(found.methods, allow, sizeof(allow));
     struct http_header header = {span_str("Allow"), span_of(allow, len)};
-    static const char text[] = "{\"error\":{\"code\":\"method\",\"message\":\"this path does not serve "
-                               "that method; see Allow\"}}\n";
-    http_reply_with(
-        &session->x, 405, "application/json", &header, 1, text, sizeof(text) - 1);
+    static const char text[] =
+        "{\"error\":{\"code\":\"method\",\"message\":\"this path does not serve "
+        "that method; see Allow\"}}\n";
+    http_reply_with(&session->x, 405, "application/json", &header, 1, text, sizeof(text) - 1);
     return false;
 }
 
@@ -286,8 +286,7 @@ static size_t read_requests(struct http_session *session, const uint8_t *data, s
         int got = http_reader_feed(session->reader, data + total, len - total, &used);
         if (got < 0) {
             refuse(session, http_reader_status(session->reader),
-                code_of(http_reader_status(session->reader)),
-                http_reader_reason(session->reader));
+                code_of(http_reader_status(session->reader)), http_reader_reason(session->reader));
             return len;
         }
         total += used;
@@ -396,16 +395,16 @@ void http_reply_with(struct http_exchange *x, int status, const char *content_ty
         err = bytes_append(&server->out, body, len);
     }
     server->stats.replies[status / 100 < 6 ? status / 100 : 5] += 1;
-    if (err || !server->ports.write(
-                   server->ports.ctx, x->peer, server->out.data, server->out.len)) {
+    if (err ||
+        !server->ports.write(server->ports.ctx, x->peer, server->out.data, server->out.len)) {
         session->last = true;
     }
     x->head_only = false;
     after_reply(session);
 }
 
-void http_reply(struct http_exchange *x, int status, const char *content_type, const void *body,
-    size_t len)
+void http_reply(
+    struct http_exchange *x, int status, const char *content_type, const void *body, size_t len)
 {
     http_reply_with(x, status, content_type, NULL, 0, body, len);
 }

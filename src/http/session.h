@@ -28,11 +28,11 @@ struct loop;
 
 struct http_exchange {
     struct http_session *session;
-    uint64_t peer;   /* The connection, as its owner named it. */
-    void *app;       /* http_options.app */
-    const struct http_request *request; /* Only inside the handler's call: copy what is kept. */
+    uint64_t peer;                        /* The connection, as its owner named it. */
+    void *app;                            /* http_options.app */
+    const struct http_request *request;   /* Only inside the handler's call: copy what is kept. */
     struct span params[ROUTE_PARAMS_MAX]; /* Raw path segments. */
-    bool head_only;  /* HEAD: no body goes out. */
+    bool head_only;                       /* HEAD: no body goes out. */
 };
 
 struct http_ports {
@@ -58,8 +58,8 @@ struct http_stats {
     uint64_t requests;
     uint64_t replies[6]; /* By class: [2] counts 2xx. */
     uint64_t timeouts;
-    uint64_t refused;    /* Malformed or over a limit. */
-    uint32_t sessions;   /* Now. */
+    uint64_t refused;  /* Malformed or over a limit. */
+    uint32_t sessions; /* Now. */
 };
 
 /* Gives a server for one thread. options->routes and app are shared. */
@@ -100,8 +100,8 @@ void http_session_last(struct http_session *session);
 /* ---- for handlers ---- */
 
 /* Answers. body may be NULL with len 0; content_type NULL: none. */
-void http_reply(struct http_exchange *x, int status, const char *content_type, const void *body,
-    size_t len);
+void http_reply(
+    struct http_exchange *x, int status, const char *content_type, const void *body, size_t len);
 
 /* The same with more header fields. */
 void http_reply_with(struct http_exchange *x, int status, const char *content_type,

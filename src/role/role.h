@@ -4,7 +4,10 @@
 #define ROLE_ROLE_H
 
 int role_bench(int argc, char **argv);
+int role_config(int argc, char **argv);
+int role_demo(int argc, char **argv);
 int role_pub(int argc, char **argv);
+int role_serve(int argc, char **argv);
 int role_sub(int argc, char **argv);
 
 #endif

@@ -1,0 +1,314 @@
+#include "role/broker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "conn/publish.h"
+#include "core/once.h"
+#include "role/gateway.h"
+#include "role/gateway_options.h"
+
+/* A publication Redis has not answered yet. */
+struct waiting {
+    uint64_t reply_id;
+    uint64_t once[2];
+    uint16_t shard;
+};
+
+struct broker {
+    struct gateway *gateway;
+    struct gateway_shard *gs; /* Shard 0. */
+    struct redis_link *link;
+    struct slab waiting;
+    struct once once;
+    bool was_up;
+    bool exact;
+};
+
+static const struct cursor no_cursor = {0};
+
+/* ---- answers to publishers ---- */
+
+struct answer_call {
+    struct mail_call call;
+    struct publish_result result;
+};
+
+static void hear_answer(struct shard *shard, struct mail_call *call)
+{
+    conn_published(gateway_of_shard(shard)->server, &((struct answer_call *)call)->result);
+    mem_free(call);
+}
+
+static void answer(
+    struct broker *broker, uint16_t shard, uint64_t reply_id, int err, bool duplicate)
+{
+    if (!reply_id) {
+        return;
+    }
+    struct answer_call *letter = mem_zalloc(sizeof(*letter));
+    letter->result =
+        (struct publish_result){.reply_id = reply_id, .duplicate = duplicate, .err = err};
+    gateway_call(broker->gs, shard, hear_answer, &letter->call);
+}
+
+static void on_published(void *ctx, uint64_t id, int err, int64_t receivers, const char *why)
+{
+    struct broker *broker = ctx;
+    uint32_t slot = (uint32_t)(id - 1);
+    struct waiting waiting = *(struct waiting *)slab_at(&broker->waiting, slot);
+
+    (void)receivers;
+    if (err) {
+        once_remove(&broker->once, waiting.once); /* It may be tried again. */
+        LOG(LOG_DEBUG, "redis.publish_failed", LOG_S("error", why));
+    }
+    slab_free(&broker->waiting, slot);
+    answer(broker, waiting.shard, waiting.reply_id, err, false);
+}
+
+int broker_publish(struct broker *broker, uint16_t from, const struct publish_order *order)
+{
+    uint64_t now = broker->gs->server->shard->now_ns;
+    struct cursor ignored;
+
+    if (once_find(&broker->once, order->once, now, &ignored)) {
+        answer(broker, from, order->reply_id, 0, true);
+        return 0;
+    }
+    bool wait = order->reply_id || order->once[0] || order->once[1];
+    uint32_t slot = wait ? slab_alloc(&broker->waiting) : SLAB_NONE;
+    if (wait && slot == SLAB_NONE) {
+        return -ENOMEM;
+    }
+    if (wait) {
+        *(struct waiting *)slab_at(&broker->waiting, slot) =
+            (struct waiting){order->reply_id, {order->once[0], order->once[1]}, from};
+    }
+    int err = redis_link_publish(
+        broker->link, order->name, order->from, order->payload, wait ? (uint64_t)slot + 1 : 0);
+    if (err && wait) {
+        slab_free(&broker->waiting, slot);
+    }
+    if (!err) {
+        once_add(&broker->once, order->once, now, no_cursor);
+    }
+    return err;
+}
+
+/* ---- what Redis says ---- */
+
+static bool on_message(void *ctx, struct span channel, struct span payload)
+{
+    struct broker *broker = ctx;
+    struct shard *shard = broker->gs->server->shard;
+    const struct snapshot *now = broker->gs->snapshot;
+    const struct publish_order order = {
+        .name = channel,
+        .payload = payload,
+        .flags = utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0,
+        .key = gateway_conflation_key(now->config, now->settings, channel, payload),
+    };
+
+    if (shard_busy(shard, channel)) {
+        return false;
+    }
+    return shard_publish(shard, &order) == 0;
+}
+
+struct opened_call {
+    struct mail_call call;
+    uint16_t name_len; /* 0: all channels. */
+    uint8_t name[];
+};
+
+static void hear_opened(struct shard *shard, struct mail_call *call)
+{
+    struct opened_call *letter = (struct opened_call *)call;
+
+    home_opened(shard, span_of(letter->name, letter->name_len));
+    mem_free(letter);
+}
+
+static void tell_opened(struct broker *broker, uint16_t home, struct span name)
+{
+    struct opened_call *letter = mem_alloc(sizeof(*letter) + name.len);
+
+    *letter = (struct opened_call){.name_len = (uint16_t)name.len};
+    if (name.len) {
+        memcpy(letter->name, name.data, name.len);
+    }
+    gateway_call(broker->gs, home, hear_opened, &letter->call);
+}
+
+static void on_live(void *ctx, struct span channel)
+{
+    struct broker *broker = ctx;
+    struct shard *shard = broker->gs->server->shard;
+
+    tell_opened(broker, shard_home_of(shard, shard_hash(shard, channel)), channel);
+}
+
+void broker_interest(struct broker *broker, uint16_t home, struct span name, bool wanted)
+{
+    if (!wanted) {
+        redis_link_unwant(broker->link, name);
+    } else if (redis_link_want(broker->link, name) != 0) {
+        tell_opened(broker, home, name); /* It is live already, or never will be. */
+    }
+}
+
+static bool every_channel(void *ctx, struct span name)
+{
+    (void)ctx;
+    (void)name;
+    return true;
+}
+
+static void begin_epoch(struct shard *shard, struct mail_call *call)
+{
+    home_new_epoch(shard, every_channel, NULL);
+    mem_free(call);
+}
+
+/* Whatever was published while the link was down is lost to us: cursors from before must not be
+ * answered as if nothing had happened. */
+static void on_state(void *ctx, enum redis_state state, const char *sentence)
+{
+    struct broker *broker = ctx;
+    struct gateway *gateway = broker->gateway;
+
+    gateway_announce_broker(gateway, state == REDIS_UP, sentence);
+    if (state == REDIS_REFUSED) {
+        LOG(LOG_ERROR, "redis.refused", LOG_S("error", sentence));
+        gateway_abort(gateway, 1);
+        return;
+    }
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        if (state == REDIS_UP && broker->was_up) {
+            gateway_call(broker->gs, i, begin_epoch, mem_zalloc(sizeof(struct mail_call)));
+        }
+        if (state == REDIS_DOWN && broker->exact) {
+            tell_opened(broker, i, span_of(NULL, 0));
+        }
+    }
+    broker->was_up = broker->was_up || state == REDIS_UP;
+}
+
+static void on_dropped(void *ctx, struct span channel, uint64_t count)
+{
+    (void)ctx;
+    LOG(LOG_WARN, "redis.dropped", LOG_N("channel", channel.data, channel.len),
+        LOG_U("count", count));
+}
+
+/* ---- making and unmaking ---- */
+
+static struct redis_options options_of(const struct config_redis *redis, struct redis_mapping *rows)
+{
+    struct redis_options options = redis_options_default();
+
+    options.host = redis->host;
+    options.port = (uint16_t)redis->port;
+    options.unix_path = redis->unix_path;
+    options.username = redis->username;
+    options.password = redis->password;
+    options.db = redis->db;
+    options.use_tls = redis->tls;
+    options.tls = (struct tls_options){
+        .ca_file = redis->tls_ca,
+        .cert_file = redis->tls_cert,
+        .key_file = redis->tls_key,
+        .insecure = redis->tls_insecure,
+    };
+    options.tls_server_name = redis->tls_server_name;
+    options.mode = redis->mode == CONFIG_REDIS_EXACT     ? REDIS_MODE_EXACT
+                   : redis->mode == CONFIG_REDIS_SHARDED ? REDIS_MODE_SHARDED
+                                                         : REDIS_MODE_PATTERN;
+    options.canary_interval_ms = (uint32_t)redis->canary_interval_ms;
+    options.reconnect_min_ms = (uint32_t)redis->reconnect_min_ms;
+    options.reconnect_max_ms = (uint32_t)redis->reconnect_max_ms;
+    options.buffer_bytes = redis->buffer_bytes;
+    for (uint32_t i = 0; i < redis->mappings.count; i++) {
+        const struct config_mapping *from = &redis->mappings.items[i];
+        if (from->origin) { /* The built-in ones are the link's own. */
+            rows[options.mapping_count++] = (struct redis_mapping){
+                .pattern = from->pattern, .channel = from->channel, .kind = REDIS_MAP_RAW};
+        }
+    }
+    options.mappings = rows;
+    return options;
+}
+
+int broker_create(struct gateway *gateway, struct broker **ret_broker, char *why, size_t why_cap)
+{
+    const struct config_redis *redis = &gateway->snapshot->config->redis;
+    struct redis_mapping *rows = mem_zalloc(redis->mappings.count * sizeof(*rows));
+    struct redis_options options = options_of(redis, rows);
+    struct broker *broker = mem_zalloc(sizeof(*broker));
+    const struct redis_events events = {
+        .ctx = broker,
+        .on_message = on_message,
+        .on_state = on_state,
+        .on_live = on_live,
+        .on_published = on_published,
+        .on_dropped = on_dropped,
+    };
+
+    broker->gateway = gateway;
+    broker->gs = &gateway->shards[0];
+    broker->exact = redis->mode != CONFIG_REDIS_PATTERN;
+    slab_init(&broker->waiting, sizeof(struct waiting));
+    int err = redis_link_create(
+        broker->gs->loop, KIND_REDIS, KIND_RESOLVE, &options, &events, &broker->link, why, why_cap);
+    mem_free(rows);
+    if (err) {
+        broker_destroy(broker);
+        return err;
+    }
+    redis_link_start(broker->link);
+    *ret_broker = broker;
+    return 0;
+}
+
+void broker_destroy(struct broker *broker)
+{
+    if (broker) {
+        redis_link_destroy(broker->link);
+        slab_fini(&broker->waiting);
+        once_fini(&broker->once);
+        mem_free(broker);
+    }
+}
+
+bool broker_turn(struct broker *broker)
+{
+    return redis_link_turn(broker->link);
+}
+
+void broker_stats(const struct broker *broker, struct redis_stats *ret_stats)
+{
+    redis_link_stats(broker->link, ret_stats);
+}
+
+const char *broker_describe(const struct config *config)
+{
+    static char text[256];
+    const struct config_redis *redis = &config->redis;
+
+    if (config->broker == CONFIG_BROKER_EMBEDDED) {
+        return "Redis publishers are not heard; set REDIS_HOST or --redis-host to listen to them";
+    }
+    if (redis->unix_path) {
+        snprintf(text, sizeof(text), "unix:%s", redis->unix_path);
+    } else {
+        snprintf(text, sizeof(text), "%s://%s:%u/%u", redis->tls ? "rediss" : "redis", redis->host,
+            redis->port, redis->db);
+    }
+    return text;
+}

@@ -1,0 +1,132 @@
+#include "role/ingest.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "conn/publish.h"
+#include "role/broker.h"
+#include "role/gateway.h"
+#include "role/gateway_options.h"
+
+/* An order on its way to shard 0, with what it borrowed. */
+struct order_call {
+    struct mail_call call;
+    struct publish_order order;
+    uint8_t bytes[];
+};
+
+struct result_call {
+    struct mail_call call;
+    struct publish_result result;
+};
+
+struct interest_call {
+    struct mail_call call;
+    bool wanted;
+    uint16_t name_len;
+    uint8_t name[];
+};
+
+static void hear_result(struct shard *shard, struct mail_call *call)
+{
+    struct gateway_shard *gs = gateway_of_shard(shard);
+
+    conn_published(gs->server, &((struct result_call *)call)->result);
+    mem_free(call);
+}
+
+static void tell_result(struct gateway_shard *gs, uint16_t to, uint64_t reply_id, int err)
+{
+    if (reply_id) {
+        struct result_call *answer = mem_zalloc(sizeof(*answer));
+        answer->result = (struct publish_result){.reply_id = reply_id, .err = err};
+        gateway_call(gs, to, hear_result, &answer->call);
+    }
+}
+
+static void hear_order(struct shard *shard, struct mail_call *call)
+{
+    struct order_call *letter = (struct order_call *)call;
+    struct gateway_shard *gs = gateway_of_shard(shard);
+    uint16_t from = letter->call.mail.from;
+    int err =
+        gs->gateway->broker ? broker_publish(gs->gateway->broker, from, &letter->order) : -ENOTCONN;
+
+    if (err) {
+        tell_result(gs, from, letter->order.reply_id, err);
+    }
+    mem_free(letter);
+}
+
+static struct span copy(uint8_t **at, struct span from)
+{
+    struct span to = span_of(*at, from.len);
+
+    if (from.len) {
+        memcpy(*at, from.data, from.len);
+    }
+    *at += from.len;
+    return to;
+}
+
+static int mail_order(struct gateway_shard *gs, const struct publish_order *order)
+{
+    size_t size = order->name.len + order->payload.len + order->from.len;
+    struct order_call *letter = mem_try_alloc(sizeof(*letter) + size);
+    uint8_t *at = letter ? letter->bytes : NULL;
+
+    if (!letter) {
+        return -ENOMEM;
+    }
+    letter->order = *order;
+    letter->order.name = copy(&at, order->name);
+    letter->order.payload = copy(&at, order->payload);
+    letter->order.from = copy(&at, order->from);
+    gateway_call(gs, 0, hear_order, &letter->call);
+    return 0;
+}
+
+int ingest_publish(void *ctx, const struct publish_order *order)
+{
+    struct gateway_shard *gs = ctx;
+    const struct snapshot *now = gs->snapshot;
+
+    if (now->config->broker == CONFIG_BROKER_EMBEDDED) {
+        struct publish_order keyed = *order;
+        keyed.key = gateway_conflation_key(now->config, now->settings, order->name, order->payload);
+        return shard_publish(gs->server->shard, &keyed);
+    }
+    if (!gs->broker_up) {
+        return -ENOTCONN;
+    }
+    if (gs->index == 0) {
+        return broker_publish(gs->gateway->broker, 0, order);
+    }
+    return mail_order(gs, order);
+}
+
+static void hear_interest(struct shard *shard, struct mail_call *call)
+{
+    struct interest_call *letter = (struct interest_call *)call;
+    struct gateway_shard *gs = gateway_of_shard(shard);
+
+    if (gs->gateway->broker) {
+        broker_interest(gs->gateway->broker, letter->call.mail.from,
+            span_of(letter->name, letter->name_len), letter->wanted);
+    }
+    mem_free(letter);
+}
+
+/* Without a broker nobody is made to wait: /ready says what is wrong, and the channel is asked for
+ * all the same. */
+bool ingest_interest(void *ctx, struct span name, bool wanted)
+{
+    struct gateway_shard *gs = ctx;
+    struct interest_call *letter = mem_alloc(sizeof(*letter) + name.len);
+
+    *letter = (struct interest_call){.wanted = wanted, .name_len = (uint16_t)name.len};
+    memcpy(letter->name, name.data, name.len);
+    gateway_call(gs, 0, hear_interest, &letter->call);
+    return !gs->broker_up;
+}

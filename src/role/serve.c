@@ -1,0 +1,68 @@
+/* `fanout serve` and `fanout demo`: the gateway, without and with the page. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/bytes.h"
+#include "conn/commands.h"
+#include "conn/publish.h"
+#include "conn/ws.h"
+#include "ctl/config.h"
+#include "role/admin.h"
+#include "role/gateway.h"
+#include "role/role.h"
+
+extern char **environ;
+
+#define GATEWAY_ROUTES                                                                             \
+    {"/ws", ROUTE_GET, ws_upgrade_handler}, {"/api/v1/publish", ROUTE_POST, publish_handler},      \
+        {"/api/v1/channels/{}", ROUTE_POST, publish_raw_handler},                                  \
+        {"/api/v1/channels/{}/history", ROUTE_GET, history_handler},                               \
+        {"/health", ROUTE_GET, admin_health}, {"/healthz", ROUTE_GET, admin_healthz},              \
+    {                                                                                              \
+        "/ready", ROUTE_GET, admin_ready                                                           \
+    }
+
+static const struct route serve_routes[] = {GATEWAY_ROUTES, {0}};
+
+static void print_lines(const struct config_lines *lines, const char *prefix)
+{
+    for (uint32_t i = 0; i < lines->count; i++) {
+        fprintf(stderr, "fanout: %s%s\n", prefix, lines->items[i]);
+    }
+    if (lines->more_count) {
+        fprintf(stderr, "fanout: … and %u more\n", lines->more_count);
+    }
+}
+
+static int print_help(enum config_role role)
+{
+    struct bytes text = {0};
+
+    if (config_help(role, &text) != 0) {
+        return 1;
+    }
+    fwrite(text.data, 1, text.len, stdout);
+    bytes_fini(&text);
+    return 0;
+}
+
+static int run(
+    const char *name, enum config_role role, const struct route *routes, int argc, char **argv)
+{
+    struct config_report report = {0};
+    struct config *config;
+    int err = config_load(role, argc, argv, environ, &config, &report);
+
+    print_lines(&report.faults, "");
+    print_lines(&report.notices, "warning: ");
+    config_report_fini(&report);
+    if (err == 1) {
+        return print_help(role);
+    }
+    return err ? 2 : gateway_run(name, config, routes, argc, argv);
+}
+
+int role_serve(int argc, char **argv)
+{
+    return run("serve", CONFIG_SERVE, serve_routes, argc, argv);
+}
