@@ -141,23 +141,59 @@ bool client_write(struct conn_server *server, struct client *client, const void 
     return true;
 }
 
+/* Those in front that need no deadline any more make room for new ones. */
+static void greeting_trim(struct conn_server *server)
+{
+    struct deadlines *queue = &server->greeting;
+
+    while (queue->count) {
+        const struct deadline *due = &queue->ring[queue->head];
+        const struct client *client = find(server, due->slot, due->generation);
+        if (client && !(client->flags & CLIENT_SPOKE)) {
+            return;
+        }
+        queue->head = (queue->head + 1) & (queue->cap - 1);
+        queue->count -= 1;
+    }
+}
+
+static void deadline_push(
+    struct conn_server *server, struct deadlines *queue, const struct client *client, uint64_t ms)
+{
+    if (queue->count == queue->cap) {
+        uint32_t cap = queue->cap ? queue->cap * 2 : 64;
+        struct deadline *ring = mem_alloc(cap * sizeof(*ring));
+        for (uint32_t i = 0; i < queue->count; i++) {
+            ring[i] = queue->ring[(queue->head + i) & (queue->cap - 1)];
+        }
+        mem_free(queue->ring);
+        queue->ring = ring;
+        queue->head = 0;
+        queue->cap = cap;
+    }
+    queue->ring[(queue->head + queue->count) & (queue->cap - 1)] = (struct deadline){
+        client->sub.slot, client->sub.generation, loop_now_ms(server->loop) + ms};
+    queue->count += 1;
+}
+
+/* The next client whose time is over, or NULL. Skips those that are gone. */
+static struct client *deadline_pop(struct conn_server *server, struct deadlines *queue)
+{
+    while (queue->count && queue->ring[queue->head].due_ms <= loop_now_ms(server->loop)) {
+        struct deadline due = queue->ring[queue->head];
+        queue->head = (queue->head + 1) & (queue->cap - 1);
+        queue->count -= 1;
+        struct client *client = find(server, due.slot, due.generation);
+        if (client) {
+            return client;
+        }
+    }
+    return NULL;
+}
+
 void client_set_deadline(struct conn_server *server, struct client *client)
 {
-    if (server->deadline_count == server->deadline_cap) {
-        uint32_t cap = server->deadline_cap ? server->deadline_cap * 2 : 64;
-        struct deadline *ring = mem_alloc(cap * sizeof(*ring));
-        for (uint32_t i = 0; i < server->deadline_count; i++) {
-            ring[i] = server->deadlines[(server->deadline_head + i) & (server->deadline_cap - 1)];
-        }
-        mem_free(server->deadlines);
-        server->deadlines = ring;
-        server->deadline_head = 0;
-        server->deadline_cap = cap;
-    }
-    uint32_t at = (server->deadline_head + server->deadline_count) & (server->deadline_cap - 1);
-    server->deadlines[at] = (struct deadline){
-        client->sub.slot, client->sub.generation, loop_now_ms(server->loop) + LINGER_MS};
-    server->deadline_count += 1;
+    deadline_push(server, &server->closing, client, LINGER_MS);
 }
 
 /* All is sent: say so to the peer, and let it hang up first. Closing with unread input would
@@ -182,28 +218,38 @@ void client_finish(struct conn_server *server, struct client *client)
     }
 }
 
+static void closing_expired(struct conn_server *server, struct client *client)
+{
+    if (client->state == CLIENT_REFUSED) {
+        if (client_write(server, client, refusal, sizeof(refusal) - 1)) {
+            client_finish(server, client);
+        }
+    } else if (client->state == CLIENT_FINISH && client->sub.outbox &&
+               !(client->sub.flags & SUB_BLOCKED)) {
+        client_set_deadline(server, client); /* Still being sent. */
+    } else if (client->state != CLIENT_OPEN) {
+        client_close(server, client);
+    }
+}
+
+/* Connected and never said a word; a session has its own timer from the first byte on. */
+static void greeting_expired(struct conn_server *server, struct client *client)
+{
+    if (!(client->flags & CLIENT_SPOKE) && client->state == CLIENT_OPEN) {
+        server->stats.silent += 1;
+        client_close(server, client);
+    }
+}
+
 static void expire_deadlines(struct conn_server *server)
 {
-    uint64_t now = loop_now_ms(server->loop);
+    struct client *client;
 
-    while (server->deadline_count) {
-        struct deadline *due = &server->deadlines[server->deadline_head];
-        if (due->due_ms > now) {
-            return;
-        }
-        struct client *client = find(server, due->slot, due->generation);
-        server->deadline_head = (server->deadline_head + 1) & (server->deadline_cap - 1);
-        server->deadline_count -= 1;
-        if (client && client->state == CLIENT_REFUSED) {
-            if (client_write(server, client, refusal, sizeof(refusal) - 1)) {
-                client_finish(server, client);
-            }
-        } else if (client && client->state == CLIENT_FINISH && client->sub.outbox &&
-                   (client->sub.flags & SUB_BLOCKED) == 0) {
-            client_set_deadline(server, client); /* Still being sent. */
-        } else if (client && client->state != CLIENT_OPEN) {
-            client_close(server, client);
-        }
+    while ((client = deadline_pop(server, &server->closing))) {
+        closing_expired(server, client);
+    }
+    while ((client = deadline_pop(server, &server->greeting))) {
+        greeting_expired(server, client);
     }
 }
 
@@ -220,6 +266,37 @@ void client_read_again(struct conn_server *server, struct client *client)
     }
     client->flags |= CLIENT_AGAIN;
     server->again[server->again_count++] = client->sub.slot;
+}
+
+/* A handler made a WebSocket of it (or is about to): the session's work is done, and what came
+ * behind the request is frames. */
+static bool http_taken(struct conn_server *server, struct client *client, uint8_t *data, size_t len)
+{
+    http_session_end(client->session);
+    client->session = NULL;
+    if (client->protocol == CLIENT_WS) {
+        return len == 0 || ws_input(server, client, data, len);
+    }
+    return ws_keep_early(server, client, span_of(data, len));
+}
+
+/* The same for an upgrade that was pipelined behind another request. */
+static bool take_held(struct conn_server *server, struct client *client)
+{
+    struct span held;
+
+    if (!client->session || !http_session_taken(client->session, &held)) {
+        return true;
+    }
+    if (!ws_keep_early(server, client, held)) {
+        return false;
+    }
+    http_session_end(client->session);
+    client->session = NULL;
+    if (client->protocol == CLIENT_WS && client->partial) {
+        client->flags |= CLIENT_EARLY;
+    }
+    return true;
 }
 
 /* The session is dropped between requests; the head timeout of the next one runs from its first
@@ -248,13 +325,7 @@ static bool http_input(struct conn_server *server, struct client *client, uint8_
         }
         return true;
     case HTTP_INPUT_TAKEN:
-        /* The 101 went out inside the handler: what follows is already WebSocket. */
-        if (client->protocol == CLIENT_WS) {
-            http_session_end(client->session);
-            client->session = NULL;
-            return used == len || ws_input(server, client, data + used, len - used);
-        }
-        return true;
+        return http_taken(server, client, data + used, len - used);
     }
     return true;
 }
@@ -264,6 +335,7 @@ static bool client_input(
     struct conn_server *server, struct client *client, uint8_t *data, size_t len)
 {
     server->stats.bytes_in += len;
+    client->flags |= CLIENT_SPOKE;
     client->sub.life_tick = conn_tick_now(server);
     if (client->sub.flags & SUB_DOOMED) {
         return false;
@@ -281,8 +353,13 @@ static bool client_input(
     case CLIENT_CLOSING:
         break;
     }
-    return client->protocol == CLIENT_WS ? ws_input(server, client, data, len)
-                                         : http_input(server, client, data, len);
+    if (client->protocol == CLIENT_WS) {
+        return ws_input(server, client, data, len);
+    }
+    if (ws_upgrading(client)) {
+        return ws_keep_early(server, client, span_of(data, len));
+    }
+    return http_input(server, client, data, len);
 }
 
 /* Edge-triggered: reads until the kernel has no more, or the client had its share of the turn. A
@@ -292,7 +369,8 @@ static void client_readable(struct conn_server *server, struct client *client, b
     enum { READS_A_TURN = 4 };
     uint32_t slot = client->sub.slot, generation = client->sub.generation;
 
-    if ((client->flags & CLIENT_EARLY) && !ws_early_input(server, client)) {
+    if (!take_held(server, client) ||
+        ((client->flags & CLIENT_EARLY) && !ws_early_input(server, client))) {
         return;
     }
     for (int i = 0; i < READS_A_TURN; i++) {
@@ -386,7 +464,11 @@ static void welcome(struct conn_server *server, int fd)
     if (room) {
         client->flags |= CLIENT_COUNTED;
         server->stats.accepted += 1;
-        client->session = http_session_begin(server->http, conn_client_id(server, client));
+        if (server->options.head_timeout_ms) {
+            greeting_trim(server);
+            deadline_push(
+                server, &server->greeting, client, server->options.head_timeout_ms);
+        }
     } else {
         client->state = CLIENT_REFUSED;
         server->refusing += 1;
@@ -763,7 +845,8 @@ void conn_server_destroy(struct conn_server *server)
     bytes_fini(&server->text);
     mem_free(server->generations);
     mem_free(server->again);
-    mem_free(server->deadlines);
+    mem_free(server->closing.ring);
+    mem_free(server->greeting.ring);
     mem_free(server->input);
     mem_free(server->cork);
     mem_free(server);

@@ -70,6 +70,7 @@ struct conn_stats {
     uint64_t bytes_out;
     uint64_t pings;
     uint64_t idle_closed;
+    uint64_t silent;          /* Connected and never sent a byte. */
     uint64_t violations;      /* WebSocket protocol errors. */
     uint64_t publish_dropped; /* From room clients, with nobody to tell. */
     uint64_t slow_began, slow_ended;
@@ -78,7 +79,13 @@ struct conn_stats {
     uint32_t users, rooms; /* Sockets by endpoint, now. */
 };
 
-struct deadline { /* One second from when it was put there: closing and lingering. */
+/* Deadlines that are all equally far away when they are set: a queue, no timer each. */
+struct deadlines {
+    struct deadline *ring;
+    uint32_t head, count, cap; /* cap: power of two. */
+};
+
+struct deadline {
     uint32_t slot, generation;
     uint64_t due_ms;
 };
@@ -107,8 +114,8 @@ struct conn_server {
     uint64_t scan_due_ms;
     uint32_t *again; /* Slots with more to read. */
     uint32_t again_count, again_cap;
-    struct deadline *deadlines; /* Ring. */
-    uint32_t deadline_head, deadline_count, deadline_cap;
+    struct deadlines closing;  /* One second: closing and lingering. */
+    struct deadlines greeting; /* The head timeout: accepted, and silent so far. */
     uint32_t refusing; /* Clients in CLIENT_REFUSED. */
 
     bool draining;

@@ -328,16 +328,23 @@ bool ws_early_input(struct conn_server *server, struct client *client)
     return on;
 }
 
-bool ws_keep_early(struct client *client, struct span early)
+bool ws_keep_early(struct conn_server *server, struct client *client, struct span early)
 {
-    struct partial *partial = mem_try_alloc(sizeof(*partial) + early.len);
+    size_t have = client->partial ? client->partial->len : 0;
+    struct partial *partial = NULL;
 
+    if (early.len == 0) {
+        return true;
+    }
+    if (have + early.len <= CONN_INPUT_BYTES) {
+        partial = mem_try_realloc(client->partial, sizeof(*partial) + have + early.len);
+    }
     if (!partial) {
+        shard_doom(server->shard, &client->sub);
         return false;
     }
-    memcpy(partial->data, early.data, early.len);
-    partial->len = partial->cap = (uint32_t)early.len;
+    memcpy(partial->data + have, early.data, early.len);
+    partial->len = partial->cap = (uint32_t)(have + early.len);
     client->partial = partial;
-    client->flags |= CLIENT_EARLY;
     return true;
 }

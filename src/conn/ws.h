@@ -22,14 +22,21 @@ struct ws_extra {
     bool upgrading;
 };
 
+/* Is the 101 still to come? */
+static inline bool ws_upgrading(const struct client *client)
+{
+    return client->protocol == CLIENT_HTTP && client->extra && client->extra->upgrading;
+}
+
 /* Route handler of GET /ws. */
 void ws_upgrade_handler(struct http_exchange *x);
 
 /* Bytes from the peer. The client may be gone afterwards (false). */
 bool ws_input(struct conn_server *server, struct client *client, uint8_t *data, size_t len);
 
-/* Frames that came before the 101 was out: kept unparsed (false: no memory), and read later. */
-bool ws_keep_early(struct client *client, struct span early);
+/* Bytes that came before the 101 was out: kept unparsed, at most CONN_INPUT_BYTES of them, and read
+ * later. False: the client is doomed. */
+bool ws_keep_early(struct conn_server *server, struct client *client, struct span early);
 bool ws_early_input(struct conn_server *server, struct client *client);
 
 /* Home answered one of this client's subscriptions. */

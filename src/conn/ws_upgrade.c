@@ -78,23 +78,17 @@ static void become_websocket(struct conn_server *server, struct client *client)
     LOG(LOG_DEBUG, "conn.open", LOG_X("conn", conn_client_id(server, client)));
 }
 
-/* The late 101 of a raw socket, and whatever frames came while it was under way. */
+/* The late 101 of a raw socket; frames that came meanwhile are read in the next turn. */
 static void finish_upgrade(
     struct conn_server *server, struct client *client, const struct mail_subscribe *answer)
 {
-    if (!send_101(server, client, answer)) {
-        return;
-    }
-    become_websocket(server, client);
-    struct span early = http_taken_input(client->session);
-    if (early.len) {
-        if (!ws_keep_early(client, early)) {
-            shard_doom(server->shard, &client->sub);
+    if (send_101(server, client, answer)) {
+        become_websocket(server, client);
+        if (client->partial) {
+            client->flags |= CLIENT_EARLY;
+            client_read_again(server, client);
         }
-        client_read_again(server, client);
     }
-    http_session_end(client->session);
-    client->session = NULL;
 }
 
 void ws_subscribed(

@@ -179,9 +179,10 @@ struct http_exchange *http_session_exchange(struct http_session *session)
     return session->busy && !session->closed ? &session->x : NULL;
 }
 
-struct span http_taken_input(const struct http_session *session)
+bool http_session_taken(const struct http_session *session, struct span *ret_held)
 {
-    return span_of(session->held.data, session->held.len);
+    *ret_held = span_of(session->held.data, session->held.len);
+    return session->taken;
 }
 
 /* ---- requests ---- */
@@ -365,7 +366,7 @@ static void after_reply(struct http_session *session)
         if (session->held.len) {
             read_held(session);
         }
-        if (!session->closed && !session->busy) {
+        if (!session->closed && (!session->busy || session->taken)) {
             server->ports.resume(server->ports.ctx, session->x.peer);
         }
     }

@@ -110,13 +110,13 @@ void http_reply_with(struct http_exchange *x, int status, const char *content_ty
 /* Answers {"error":{"code":…,"message":…}}. */
 void http_reply_error(struct http_exchange *x, int status, const char *code, const char *message);
 
-/* The connection is not HTTP any more: the caller will write the 101 itself. The exchange stays
- * readable until http_session_end(). */
+/* The connection is not HTTP any more: the caller will write the 101 itself, and end the session once
+ * its input call returns (HTTP_INPUT_TAKEN, or resume when the request was pipelined). */
 void http_take_over(struct http_exchange *x);
 
-/* Bytes that came behind the request while it was being taken over; borrowed until the session
- * ends. */
-struct span http_taken_input(const struct http_session *session);
+/* Did a handler take the connection over? Then *ret_held are the bytes that were pipelined behind it;
+ * borrowed until the session ends. */
+bool http_session_taken(const struct http_session *session, struct span *ret_held);
 
 /* The exchange this session still owes an answer to, or NULL. */
 struct http_exchange *http_session_exchange(struct http_session *session);
