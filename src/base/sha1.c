@@ -4,7 +4,7 @@
 
 enum { BLOCK_BYTES = 64 };
 
-static uint32_t rotate(uint32_t x, int bits)
+static inline uint32_t rotate(uint32_t x, int bits)
 {
     return x << bits | x >> (32 - bits);
 }
@@ -12,6 +12,17 @@ static uint32_t rotate(uint32_t x, int bits)
 static uint32_t load_be32(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static inline void round_of(uint32_t s[5], uint32_t mix, uint32_t add)
+{
+    uint32_t next = rotate(s[0], 5) + mix + s[4] + add;
+
+    s[4] = s[3];
+    s[3] = s[2];
+    s[2] = rotate(s[1], 30);
+    s[1] = s[0];
+    s[0] = next;
 }
 
 static void block(uint32_t hash[5], const uint8_t *data)
@@ -24,34 +35,23 @@ static void block(uint32_t hash[5], const uint8_t *data)
     for (int i = 16; i < 80; i++) {
         word[i] = rotate(word[i - 3] ^ word[i - 8] ^ word[i - 14] ^ word[i - 16], 1);
     }
-    uint32_t a = hash[0], b = hash[1], c = hash[2], d = hash[3], e = hash[4];
-    for (int i = 0; i < 80; i++) {
-        uint32_t mix, constant;
-        if (i < 20) {
-            mix = (b & c) | (~b & d);
-            constant = 0x5a827999;
-        } else if (i < 40) {
-            mix = b ^ c ^ d;
-            constant = 0x6ed9eba1;
-        } else if (i < 60) {
-            mix = (b & c) | (b & d) | (c & d);
-            constant = 0x8f1bbcdc;
-        } else {
-            mix = b ^ c ^ d;
-            constant = 0xca62c1d6;
-        }
-        uint32_t next = rotate(a, 5) + mix + e + word[i] + constant;
-        e = d;
-        d = c;
-        c = rotate(b, 30);
-        b = a;
-        a = next;
+    uint32_t s[5];
+    memcpy(s, hash, sizeof s);
+    for (int i = 0; i < 20; i++) {
+        round_of(s, (s[1] & s[2]) | (~s[1] & s[3]), 0x5a827999 + word[i]);
     }
-    hash[0] += a;
-    hash[1] += b;
-    hash[2] += c;
-    hash[3] += d;
-    hash[4] += e;
+    for (int i = 20; i < 40; i++) {
+        round_of(s, s[1] ^ s[2] ^ s[3], 0x6ed9eba1 + word[i]);
+    }
+    for (int i = 40; i < 60; i++) {
+        round_of(s, (s[1] & s[2]) | (s[1] & s[3]) | (s[2] & s[3]), 0x8f1bbcdc + word[i]);
+    }
+    for (int i = 60; i < 80; i++) {
+        round_of(s, s[1] ^ s[2] ^ s[3], 0xca62c1d6 + word[i]);
+    }
+    for (int i = 0; i < 5; i++) {
+        hash[i] += s[i];
+    }
 }
 
 void sha1(const void *data, size_t len, uint8_t out[SHA1_BYTES])

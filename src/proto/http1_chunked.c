@@ -44,6 +44,26 @@ static uint8_t in_size(struct http1_chunked *chunked, uint8_t c)
     return c == '\r' ? SIZE_LF : c == ';' ? EXT : BROKEN;
 }
 
+/* Takes a byte of a trailer's name. A trailer cannot say how long the message was (RFC 9110, 6.5.1),
+ * but there are readers who would believe it. */
+static uint8_t in_name(struct http1_chunked *chunked, uint8_t c)
+{
+    static const char *const refused[] = {"transfer-encoding", "content-length"};
+
+    for (unsigned i = 0; i < COUNT_OF(refused); i++) {
+        bool fits = chunked->name_bits >> i & 1;
+        uint8_t want = fits ? (uint8_t)refused[i][chunked->name_len] : 0;
+        if (fits && c == ':' && want == 0) {
+            return BROKEN;
+        }
+        if (fits && (c >= 'A' && c <= 'Z' ? c | 0x20 : c) != want) {
+            chunked->name_bits &= (uint8_t) ~(1u << i);
+        }
+    }
+    chunked->name_len += chunked->name_bits != 0;
+    return c == ':' ? TRAILER_VALUE : http_token_char(c) ? TRAILER_NAME : BROKEN;
+}
+
 static uint8_t in_trailer(struct http1_chunked *chunked, uint8_t state, uint8_t c)
 {
     chunked->trailer_bytes += 1;
@@ -51,10 +71,12 @@ static uint8_t in_trailer(struct http1_chunked *chunked, uint8_t state, uint8_t 
         return BROKEN;
     }
     if (state == TRAILER) {
-        return c == '\r' ? LAST_LF : http_token_char(c) ? TRAILER_NAME : BROKEN;
+        chunked->name_len = 0;
+        chunked->name_bits = 3;
+        return c == '\r' ? LAST_LF : c == ':' ? BROKEN : in_name(chunked, c);
     }
     if (state == TRAILER_NAME) {
-        return c == ':' ? TRAILER_VALUE : http_token_char(c) ? TRAILER_NAME : BROKEN;
+        return in_name(chunked, c);
     }
     return c == '\r' ? TRAILER_LF : text_byte(c) ? TRAILER_VALUE : BROKEN;
 }

@@ -2,7 +2,8 @@
  *
  * Pieces of body are spans of what was fed: nothing is copied or kept, and the state is a few
  * words. Strict, since a body's end is where requests are smuggled: hex digits and CR LF exactly,
- * no white space around sizes, extensions and trailers bounded. Trailers are checked and dropped.
+ * no white space around sizes, extensions and trailers bounded. Trailers are checked and dropped;
+ * one that speaks of the message's length is refused.
  */
 #ifndef PROTO_HTTP1_CHUNKED_H
 #define PROTO_HTTP1_CHUNKED_H
@@ -24,6 +25,8 @@ struct http1_chunked {
     uint32_t ext_bytes;
     uint32_t trailer_bytes;
     uint8_t digits;
+    uint8_t name_len;  /* Of the trailer being read, as far as it may be a refused one. */
+    uint8_t name_bits; /* Which refused names its start fits. */
     uint8_t state;
 };
 

@@ -7,19 +7,16 @@
 
 /* Sixteen bytes that the compiler keeps in one register; loaded and stored by memcpy, so they need
  * no alignment. */
-typedef uint8_t wide __attribute__((vector_size(16)));
+typedef uint32_t wide __attribute__((vector_size(16)));
 
 void ws_mask(uint8_t *data, size_t len, const uint8_t mask[4])
 {
     size_t at = 0;
 
     if (len >= sizeof(wide)) {
-        uint8_t repeated[sizeof(wide)];
-        for (size_t i = 0; i < sizeof repeated; i++) {
-            repeated[i] = mask[i % 4];
-        }
-        wide key;
-        memcpy(&key, repeated, sizeof key);
+        uint32_t word;
+        memcpy(&word, mask, sizeof word);
+        wide key = {word, word, word, word};
         for (; at + 4 * sizeof(wide) <= len; at += 4 * sizeof(wide)) {
             wide block[4];
             memcpy(block, data + at, sizeof block);
