@@ -275,6 +275,7 @@ int http1_head_parse(struct http1_head *head, bool request, const uint8_t *data,
         }
     }
     head->minor = llhttp_get_http_minor(&parser);
+    head->chunked = parser.flags & F_CHUNKED;
     head->status = request ? 0 : llhttp_get_status_code(&parser);
     return 0;
 }
@@ -350,6 +351,10 @@ int http1_framing_read(
     }
     if (framing->transfer_encoding && framing->has_content_length) {
         return refuse(ret_fault, 400, "Content-Length and Transfer-Encoding contradict each other");
+    }
+    if (framing->chunked != head->chunked) {
+        /* "chunked" with a tab behind it is one value to us and another to llhttp: to nobody, then. */
+        return refuse(ret_fault, 400, "Transfer-Encoding is malformed");
     }
     if (framing->transfer_encoding && head->minor == 0) {
         return refuse(ret_fault, 400, "HTTP/1.0 has no Transfer-Encoding");

@@ -49,6 +49,7 @@ struct http1_head {
     struct span target; /* Requests only, as sent. */
     int status;         /* Responses only. */
     uint8_t minor;      /* HTTP/1.0 or HTTP/1.1. */
+    bool chunked;       /* llhttp's opinion, which http1_framing_read() must share. */
     size_t header_count;
     struct http_header *headers; /* The caller's array... */
     size_t header_max;           /* ...of this many. */

@@ -213,6 +213,7 @@ static void what_a_proxy_could_read_differently_is_refused(void **state)
         "Content-Length:\r\n",
         "Content-Length: 99999999999999999999\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\t\r\n",
         "A: b\r\n c\r\n",
         " A: b\r\n",
         "A: b\n",
