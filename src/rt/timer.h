@@ -1,4 +1,4 @@
-/* Timers: an intrusive hashed wheel, 10 ms ticks, for deadlines that exist by the thousand.
+/* Timers: an intrusive hierarchical wheel, 10 ms ticks, for deadlines that exist by the thousand.
  *
  * A timer lives inside the struct it belongs to and costs nothing while stopped. It fires once,
  * never early, at most one tick late when the loop is not busy. Not for heartbeats: those scan.
