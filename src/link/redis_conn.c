@@ -9,11 +9,7 @@
 #include "rt/resolve.h"
 #include "rt/sock.h"
 
-enum {
-    READ_TURN_MAX = 16 * 1024 * 1024, /* Then others have their turn. */
-    OUT_KEPT = 256 * 1024,            /* An empty send buffer keeps so much. */
-    GENERATION_BITS = 54,
-};
+enum { GENERATION_BITS = 54 };
 
 static void try_address(struct redis_conn *conn);
 
@@ -88,23 +84,6 @@ static void address_failed(struct redis_conn *conn, int err)
     }
 }
 
-static void watch(struct redis_conn *conn)
-{
-    bool sending = conn->state == REDIS_CONN_CONNECTING || conn->stream.want_write ||
-                   (conn->state >= REDIS_CONN_GREETING && conn->out_sent < conn->out.len);
-    uint32_t how = LOOP_WATCH_IN | (sending ? (uint32_t)LOOP_WATCH_OUT : 0);
-
-    if (how == conn->watched) {
-        return;
-    }
-    int r = loop_rewatch(conn->loop, conn->stream.fd, conn->socket_kind, conn->id, how);
-    if (r != 0) {
-        redis_conn_fail(conn, strerror(-r));
-        return;
-    }
-    conn->watched = how;
-}
-
 static void greet(struct redis_conn *conn)
 {
     conn->state = REDIS_CONN_GREETING;
@@ -115,7 +94,7 @@ static void greet(struct redis_conn *conn)
     redis_conn_flush(conn);
 }
 
-static void secure(struct redis_conn *conn)
+void redis_conn_secure(struct redis_conn *conn)
 {
     int r = stream_handshake(&conn->stream);
 
@@ -123,18 +102,18 @@ static void secure(struct redis_conn *conn)
     if (r == 0) {
         greet(conn);
     } else if (r == -EAGAIN) {
-        watch(conn);
+        redis_conn_watch(conn);
     } else {
         address_failed(conn, r);
     }
 }
 
-static void connected(struct redis_conn *conn)
+void redis_conn_connected(struct redis_conn *conn)
 {
     int r = sock_connect_result(conn->stream.fd);
 
     if (r == 0) {
-        secure(conn);
+        redis_conn_secure(conn);
     } else if (r != -EAGAIN) {
         address_failed(conn, r);
     }
@@ -209,145 +188,5 @@ void redis_conn_open(struct redis_conn *conn)
         redis_conn_fail(conn, why);
     } else if (resolve) {
         conn->resolve = resolve;
-    }
-}
-
-static void greeted(struct redis_conn *conn, struct span reply)
-{
-    char why[REDIS_SENTENCE_MAX];
-
-    int r = redis_greeting_read(&conn->greeting, reply, why, sizeof(why));
-    if (r < 0) {
-        redis_conn_fail(conn, why);
-    } else if (r == 1) {
-        timer_stop(&conn->timeout);
-        conn->state = REDIS_CONN_READY;
-        conn->events->on_ready(conn->events->ctx, conn);
-    }
-}
-
-/* Hands every new reply on. False: closed meanwhile. */
-static bool take_replies(struct redis_conn *conn)
-{
-    uint64_t id = conn->id;
-    struct span reply;
-    int r;
-
-    while ((r = redis_inbox_new(conn->inbox, &reply)) == 1) {
-        if (conn->state == REDIS_CONN_GREETING) {
-            greeted(conn, reply);
-        } else if (!conn->events->on_reply(conn->events->ctx, conn, reply)) {
-            return false;
-        }
-        if (conn->id != id) {
-            return false;
-        }
-    }
-    if (r < 0) {
-        redis_conn_fail(conn, r == -E2BIG ? "the peer sends lists beyond every limit"
-                                          : "the peer does not speak the Redis protocol");
-        return false;
-    }
-    return true;
-}
-
-static void read_failed(struct redis_conn *conn, long err)
-{
-    char why[REDIS_SENTENCE_MAX];
-    const char *tls_error = stream_error(&conn->stream);
-    const char *text = tls_error[0] ? tls_error
-                       : err == 0   ? "Redis closed the connection"
-                                    : strerror((int)-err);
-    bool greeting = conn->state == REDIS_CONN_GREETING;
-
-    snprintf(why, sizeof(why), "%s%s%s", text, greeting ? " during the greeting" : "",
-        greeting && !conn->target->tls ? " (does that port speak TLS?)" : "");
-    redis_conn_fail(conn, why);
-}
-
-void redis_conn_read(struct redis_conn *conn)
-{
-    size_t total = 0;
-
-    conn->more = false;
-    while (total < READ_TURN_MAX) {
-        uint8_t *room = NULL;
-        size_t len = 0;
-        if (redis_inbox_room(conn->inbox, &room, &len) != 0) {
-            redis_conn_fail(conn, "no memory for what Redis sends");
-            return;
-        }
-        long n = stream_recv(&conn->stream, room, len);
-        if (n == -EAGAIN) {
-            watch(conn);
-            return;
-        }
-        if (n <= 0) {
-            read_failed(conn, n);
-            return;
-        }
-        redis_inbox_filled(conn->inbox, (size_t)n);
-        total += (size_t)n;
-        if (!take_replies(conn)) {
-            return;
-        }
-        if ((size_t)n < len) {
-            watch(conn); /* The socket is empty. */
-            return;
-        }
-    }
-    conn->more = true;
-}
-
-void redis_conn_flush(struct redis_conn *conn)
-{
-    if (conn->state < REDIS_CONN_GREETING) {
-        return;
-    }
-    while (conn->out_sent < conn->out.len) {
-        long n = stream_send(
-            &conn->stream, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent);
-        if (n == -EAGAIN) {
-            break;
-        }
-        if (n < 0) {
-            read_failed(conn, n);
-            return;
-        }
-        conn->out_sent += (size_t)n;
-    }
-    if (conn->out_sent == conn->out.len) {
-        conn->out.len = conn->out_sent = 0;
-        if (conn->out.cap > OUT_KEPT) {
-            bytes_fini(&conn->out);
-        }
-    } else if (conn->out_sent > conn->out.len / 2) {
-        bytes_consume(&conn->out, conn->out_sent);
-        conn->out_sent = 0;
-    }
-    watch(conn);
-}
-
-void redis_conn_event(struct redis_conn *conn, uint32_t events)
-{
-    uint64_t id = conn->id;
-
-    switch (conn->state) {
-    case REDIS_CONN_CLOSED:
-    case REDIS_CONN_RESOLVING:
-        return;
-    case REDIS_CONN_CONNECTING:
-        connected(conn);
-        return;
-    case REDIS_CONN_SECURING:
-        secure(conn);
-        return;
-    case REDIS_CONN_GREETING:
-    case REDIS_CONN_READY:
-        redis_conn_read(conn);
-        if (conn->id == id && (events & LOOP_OUT || conn->stream.want_write)) {
-            redis_conn_flush(conn);
-        }
-        return;
     }
 }

@@ -97,6 +97,14 @@ void redis_conn_event(struct redis_conn *conn, uint32_t events);
 /* Reads until the socket is empty (or a lot was read: conn->more), calling on_reply. */
 void redis_conn_read(struct redis_conn *conn);
 
+/* Between redis_conn.c and redis_conn_io.c: a step of the way, after the loop told of the socket.
+ */
+void redis_conn_connected(struct redis_conn *conn);
+void redis_conn_secure(struct redis_conn *conn);
+
+/* Tells the loop what we wait for. */
+void redis_conn_watch(struct redis_conn *conn);
+
 /* Sends what is in conn->out, as far as the socket takes it. */
 void redis_conn_flush(struct redis_conn *conn);
 

@@ -1,5 +1,6 @@
-/* What the files of the Redis link share: redis_link.c (life and state), redis_link_in.c (what
- * arrives), redis_link_out.c (what is published). Nobody else includes it. */
+/* What the files of the Redis link share: redis_link.c (what others call), redis_link_path.c
+ * (attempts and state), redis_link_in.c (what arrives), redis_link_out.c (what is published).
+ * Nobody else includes it. */
 #ifndef LINK_REDIS_LINK_OWN_H
 #define LINK_REDIS_LINK_OWN_H
 
@@ -61,7 +62,16 @@ struct redis_link {
     struct redis_stats stats;
 };
 
-/* ---- redis_link.c ---- */
+/* ---- redis_link_path.c ---- */
+
+/* Begins an attempt; a timer's function. */
+void redis_link_retry(struct timer *timer, void *ctx);
+
+/* Is this server new enough? False: the link failed on it, or refused it. */
+bool redis_link_version_fits(struct redis_link *link, const struct redis_conn *conn);
+
+/* Both connections are greeted: subscribes. */
+void redis_link_subscribe(struct redis_link *link);
 
 /* The attempt, or the path, is over: drops both connections, tells, and tries again later. */
 void redis_link_fail(struct redis_link *link, const char *sentence);

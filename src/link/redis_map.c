@@ -6,16 +6,10 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-
-/* A name with at most one hole: "room:*" and "room:{1}" alike. */
-struct shape {
-    char *text; /* As it was written. */
-    struct span prefix, suffix;
-    bool has_hole;
-};
+#include "link/redis_shape.h"
 
 struct row {
-    struct shape redis, ours;
+    struct redis_shape redis, ours;
     enum redis_map_kind kind;
 };
 
@@ -30,74 +24,6 @@ static const struct redis_mapping built_in[] = {
     {"room:*", "room:{1}", REDIS_MAP_ROOM},
     {"fanout:ch:*", "{1}", REDIS_MAP_RAW},
 };
-
-static bool starts_with(struct span text, struct span prefix)
-{
-    return text.len >= prefix.len && span_equal(span_of(text.data, prefix.len), prefix);
-}
-
-static bool ends_with(struct span text, struct span suffix)
-{
-    return text.len >= suffix.len &&
-           span_equal(span_of(text.data + text.len - suffix.len, suffix.len), suffix);
-}
-
-static struct shape shape_of(const char *text, const char *hole)
-{
-    struct shape shape = {.text = mem_strdup(text)};
-    char *at = strstr(shape.text, hole);
-
-    shape.has_hole = at != NULL;
-    shape.prefix = at ? span_of(shape.text, (size_t)(at - shape.text)) : span_str(shape.text);
-    shape.suffix = span_str(at ? at + strlen(hole) : "");
-    return shape;
-}
-
-/* Does name have this shape? *ret_tail is what stands in the hole. */
-static bool shape_match(const struct shape *shape, struct span name, struct span *ret_tail)
-{
-    size_t fixed_len = shape->prefix.len + shape->suffix.len;
-
-    if (name.len < fixed_len || (!shape->has_hole && name.len != fixed_len) ||
-        !starts_with(name, shape->prefix) || !ends_with(name, shape->suffix)) {
-        return false;
-    }
-    *ret_tail = span_of(name.data + shape->prefix.len, name.len - fixed_len);
-    return true;
-}
-
-static bool shapes_overlap(const struct shape *a, const struct shape *b)
-{
-    struct span tail;
-
-    if (!a->has_hole) {
-        return shape_match(b, a->prefix, &tail);
-    }
-    if (!b->has_hole) {
-        return shape_match(a, b->prefix, &tail);
-    }
-    /* The longer beginning followed by the longer end fits both, if any name does. */
-    return (starts_with(a->prefix, b->prefix) || starts_with(b->prefix, a->prefix)) &&
-           (ends_with(a->suffix, b->suffix) || ends_with(b->suffix, a->suffix));
-}
-
-static int shape_fill(const struct shape *shape, struct span tail, struct redis_name *ret_name)
-{
-    struct span tail_used = shape->has_hole ? tail : span_of("", 0);
-    const struct span parts[] = {shape->prefix, tail_used, shape->suffix};
-
-    ret_name->len = 0;
-    for (size_t i = 0; i < COUNT_OF(parts); i++) {
-        if (parts[i].len > sizeof(ret_name->text) - ret_name->len) {
-            return -EINVAL;
-        }
-        if (parts[i].len > 0) {
-            memcpy(ret_name->text + ret_name->len, parts[i].data, parts[i].len);
-        }
-        ret_name->len += parts[i].len;
-    }
-    return 0;
-}
 
 static bool has_control(struct span text)
 {
@@ -145,7 +71,7 @@ static const struct row *row_of_channel(
 {
     size_t i = 0;
 
-    while (i + 1 < map->row_count && !shape_match(&map->rows[i].ours, channel, ret_tail)) {
+    while (i + 1 < map->row_count && !redis_shape_match(&map->rows[i].ours, channel, ret_tail)) {
         i += 1;
     }
     if (i + 1 == map->row_count) {
@@ -161,10 +87,10 @@ int redis_map_in(const struct redis_map *map, struct span redis_channel,
 
     for (size_t i = 0; i < map->row_count; i++) {
         const struct row *row = &map->rows[i];
-        if (!shape_match(&row->redis, redis_channel, &tail)) {
+        if (!redis_shape_match(&row->redis, redis_channel, &tail)) {
             continue;
         }
-        if (shape_fill(&row->ours, tail, ret_channel) != 0) {
+        if (redis_shape_fill(&row->ours, tail, ret_channel) != 0) {
             return -EINVAL;
         }
         struct span channel = span_of(ret_channel->text, ret_channel->len);
@@ -188,7 +114,7 @@ int redis_map_out(const struct redis_map *map, struct span channel,
     }
     const struct row *row = row_of_channel(map, channel, &tail);
     *ret_kind = row->kind;
-    return shape_fill(&row->redis, tail, ret_redis_channel);
+    return redis_shape_fill(&row->redis, tail, ret_redis_channel);
 }
 
 size_t redis_map_pattern_count(const struct redis_map *map)
@@ -199,17 +125,6 @@ size_t redis_map_pattern_count(const struct redis_map *map)
 const char *redis_map_pattern(const struct redis_map *map, size_t index)
 {
     return map->rows[index].redis.text;
-}
-
-bool redis_pattern_overlap(const char *a, const char *b)
-{
-    struct shape shape_a = shape_of(a, "*");
-    struct shape shape_b = shape_of(b, "*");
-    bool overlap = shapes_overlap(&shape_a, &shape_b);
-
-    mem_free(shape_a.text);
-    mem_free(shape_b.text);
-    return overlap;
 }
 
 /* What is wrong with a configured row by itself; NULL: nothing. */
@@ -231,7 +146,7 @@ static const char *row_complaint(const struct row *row)
         return "the channel may hold {1} once";
     }
     if (!memchr(row->ours.prefix.data, ':', row->ours.prefix.len) ||
-        shape_fill(&row->ours, span_of("x", 1), &sample) != 0 ||
+        redis_shape_fill(&row->ours, span_of("x", 1), &sample) != 0 ||
         !is_channel(span_of(sample.text, sample.len))) {
         return "the channel must be a namespace of [a-z0-9_-], ':' and a name, e.g. \"order:{1}\"";
     }
@@ -240,10 +155,10 @@ static const char *row_complaint(const struct row *row)
 
 static const char *pair_complaint(const struct row *a, const struct row *b)
 {
-    if (shapes_overlap(&a->redis, &b->redis)) {
+    if (redis_shape_overlap(&a->redis, &b->redis)) {
         return "its pattern overlaps with that of";
     }
-    if (shapes_overlap(&a->ours, &b->ours)) {
+    if (redis_shape_overlap(&a->ours, &b->ours)) {
         return "its channel overlaps with that of";
     }
     return NULL;
@@ -263,7 +178,7 @@ static int check_rows(const struct redis_map *map, size_t configured, char *err,
             const struct row *other = &map->rows[j];
             /* Every template overlaps with the fallback's; that is what it is for. */
             complaint = j + 1 < map->row_count ? pair_complaint(row, other)
-                        : shapes_overlap(&row->redis, &other->redis)
+                        : redis_shape_overlap(&row->redis, &other->redis)
                             ? "its pattern overlaps with that of"
                             : NULL;
             if (complaint) {
@@ -289,8 +204,8 @@ static bool replaced(const struct redis_mapping *row, const struct redis_mapping
 static void add_row(struct redis_map *map, const struct redis_mapping *from)
 {
     map->rows[map->row_count++] = (struct row){
-        .redis = shape_of(from->pattern, "*"),
-        .ours = shape_of(from->channel, "{1}"),
+        .redis = redis_shape_of(from->pattern, "*"),
+        .ours = redis_shape_of(from->channel, "{1}"),
         .kind = from->kind,
     };
 }

@@ -1,0 +1,122 @@
+/* Reading and writing what resp_scan() judged or nobody needs to judge: our own commands. */
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "link/redis_resp.h"
+
+/* Reads "<type><text>\r\n" at the start of rest and moves behind it; false at the end. */
+static bool take_line(struct span *rest, uint8_t *ret_type, struct span *ret_text)
+{
+    const uint8_t *end = rest->len > 3 ? memmem(rest->data, rest->len, "\r\n", 2) : NULL;
+
+    if (!end) {
+        return false;
+    }
+    *ret_type = rest->data[0];
+    *ret_text = span_of(rest->data + 1, (size_t)(end - rest->data) - 1);
+    size_t used = ret_text->len + 3;
+    *rest = span_of(rest->data + used, rest->len - used);
+    return true;
+}
+
+/* A count or length of a line that resp_scan() judged; SIZE_MAX for nil. */
+static size_t line_number(struct span text)
+{
+    size_t number = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || number > RESP_BULK_MAX) {
+            return SIZE_MAX;
+        }
+        number = number * 10 + (size_t)(text.data[i] - '0');
+    }
+    return number;
+}
+
+static bool take_item(struct span *rest, struct span *ret_item)
+{
+    uint8_t type;
+
+    if (!take_line(rest, &type, ret_item) || type == '*') {
+        return false;
+    }
+    if (type != '$') {
+        return true;
+    }
+    size_t len = line_number(*ret_item);
+    if (len == SIZE_MAX) {
+        *ret_item = (struct span){NULL, 0};
+        return true;
+    }
+    if (rest->len < 2 || len > rest->len - 2) {
+        return false;
+    }
+    *ret_item = span_of(rest->data, len);
+    *rest = span_of(rest->data + len + 2, rest->len - len - 2);
+    return true;
+}
+
+int resp_flat(struct span reply, struct span *ret_items, size_t cap)
+{
+    struct span rest = reply;
+    struct span text;
+    uint8_t type;
+
+    if (!take_line(&rest, &type, &text) || type != '*') {
+        return -EINVAL;
+    }
+    size_t count = line_number(text);
+    if (count > cap) { /* Nil is the largest of all. */
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!take_item(&rest, &ret_items[i])) {
+            return -EINVAL;
+        }
+    }
+    return (int)count;
+}
+
+int resp_decode(struct span reply, struct redisReply **ret_reply)
+{
+    redisReader *reader = redisReaderCreate();
+    void *object = NULL;
+
+    if (!reader) {
+        return -ENOMEM;
+    }
+    int r = redisReaderFeed(reader, (const char *)reply.data, reply.len);
+    if (r == REDIS_OK) {
+        r = redisReaderGetReply(reader, &object);
+    }
+    int err = reader->err == REDIS_ERR_OOM ? -ENOMEM : -EPROTO;
+    redisReaderFree(reader);
+    if (r != REDIS_OK || !object) {
+        return err;
+    }
+    *ret_reply = object;
+    return 0;
+}
+
+int resp_command(struct bytes *out, const struct span *args, size_t arg_count)
+{
+    enum { ARGS_MAX = 1024 };
+    const char *texts[ARGS_MAX];
+    size_t lens[ARGS_MAX];
+    char *command = NULL;
+
+    CHECK(arg_count > 0 && arg_count <= ARGS_MAX);
+    for (size_t i = 0; i < arg_count; i++) {
+        texts[i] = args[i].len > 0 ? (const char *)args[i].data : "";
+        lens[i] = args[i].len;
+    }
+    int len = redisFormatCommandArgv(&command, (int)arg_count, texts, lens);
+    if (len < 0) {
+        return -ENOMEM;
+    }
+    int r = bytes_append(out, command, (size_t)len);
+    redisFreeCommand(command);
+    return r;
+}
