@@ -65,6 +65,7 @@ struct redis_conn {
     struct stream stream;
     uint32_t watched; /* How the loop watches it now. */
     bool more;        /* The last read stopped before the socket was empty. */
+    bool backlogged;  /* Nobody takes from the inbox now: read on up to its bound and beyond. */
     struct redis_inbox *inbox;
     struct bytes out;
     size_t out_sent;
@@ -94,7 +95,8 @@ void redis_conn_fail(struct redis_conn *conn, const char *sentence);
 /* The loop's event for conn->id. */
 void redis_conn_event(struct redis_conn *conn, uint32_t events);
 
-/* Reads until the socket is empty (or a lot was read: conn->more), calling on_reply. */
+/* Reads until the socket is empty, calling on_reply. Stops earlier (conn->more) when a lot was
+ * read, or when the inbox is half full and it is only our turn to empty it. */
 void redis_conn_read(struct redis_conn *conn);
 
 /* Between redis_conn.c and redis_conn_io.c: a step of the way, after the loop told of the socket.

@@ -81,12 +81,21 @@ static void read_failed(struct redis_conn *conn, long err)
     redis_conn_fail(conn, why);
 }
 
+/* Messages must not be dropped for having been read faster than this turn could hand them over. */
+static bool read_enough(const struct redis_conn *conn, size_t total)
+{
+    const struct redis_inbox *inbox = conn->inbox;
+    bool half_full = inbox->whole - inbox->head > inbox->bytes_max / 2;
+
+    return total >= READ_TURN_MAX || (half_full && !conn->backlogged);
+}
+
 void redis_conn_read(struct redis_conn *conn)
 {
     size_t total = 0;
 
     conn->more = false;
-    while (total < READ_TURN_MAX) {
+    while (!read_enough(conn, total)) {
         uint8_t *room = NULL;
         size_t len = 0;
         if (redis_inbox_room(conn->inbox, &room, &len) != 0) {

@@ -79,8 +79,8 @@ int redis_inbox_room(struct redis_inbox *inbox, uint8_t **ret_room, size_t *ret_
 {
     CHECK(inbox->seen == inbox->len);
     if (redis_inbox_bytes(inbox) > inbox->bytes_max - ROOM_MIN) {
-        /* An eighth at once: the bytes behind are moved once for many replies, not for each. */
-        drop_oldest(inbox, inbox->bytes_max - inbox->bytes_max / 8 - ROOM_MIN);
+        /* A quarter at once: the bytes behind are moved once for many replies, not for each. */
+        drop_oldest(inbox, inbox->bytes_max - inbox->bytes_max / 4 - ROOM_MIN);
     }
     if (redis_inbox_bytes(inbox) > inbox->bytes_max - ROOM_MIN) {
         pass_by(inbox);

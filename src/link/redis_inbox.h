@@ -3,7 +3,7 @@
  * Redis drops subscribers that do not read, so bytes come in first and are handed over later. A
  * reply passes two points: it is *new* once, as soon as it is whole (for whoever must not wait:
  * confirmations, canaries), and stays until it is the *oldest* and popped. At the bound the oldest
- * whole replies are given up, an eighth of the bound at a time; one that alone is larger than the
+ * whole replies are given up, a quarter of the bound at a time; one that alone is larger than the
  * bound passes by without being kept. The memory is at most five quarters of the bound.
  *
  * One thread; no system calls.

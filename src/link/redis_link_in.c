@@ -6,7 +6,7 @@
 #include "rt/loop.h"
 
 enum {
-    HAND_OVER_MAX = 4096,       /* Messages a turn; then sockets are read again. */
+    HAND_OVER_MAX = 4096,       /* Messages a turn, unless the inbox is a quarter full. */
     BUSY_RETRY_MS = 5,          /* A busy consumer is asked again after so long. */
     SCRATCH_KEPT = 1024 * 1024, /* Larger payloads do not keep their memory. */
 };
@@ -214,14 +214,17 @@ static void busy_over(struct timer *timer, void *ctx)
 bool redis_link_hand_over(struct redis_link *link)
 {
     struct redis_inbox *inbox = &link->inboxes[REDIS_SUB];
+    bool *backlogged = &link->conns[REDIS_SUB].backlogged;
     struct span reply;
 
-    for (int i = 0; i < HAND_OVER_MAX; i++) {
+    *backlogged = link->withhold;
+    for (int i = 0; i < HAND_OVER_MAX || redis_inbox_bytes(inbox) > inbox->bytes_max / 4; i++) {
         if (link->withhold || !redis_inbox_oldest(inbox, &reply)) {
             return false;
         }
         struct push push = read_push(reply);
         if (!deliver(link, &push)) {
+            *backlogged = true;
             timer_start(link->loop, &link->busy_timer, BUSY_RETRY_MS, busy_over, link);
             return false;
         }

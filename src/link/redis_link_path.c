@@ -178,6 +178,7 @@ void redis_link_subscribe(struct redis_link *link)
     link->phase = REDIS_PHASE_SUBSCRIBING;
     lose_messages(link);
     link->withhold = true;
+    link->conns[REDIS_SUB].backlogged = true;
     redis_canary_begin(&link->canary, loop_now_ms(link->loop));
     timer_start(link->loop, &link->tick_timer, link->canary.tick_ms, tick, link);
     if (link->options.mode == REDIS_MODE_PATTERN) {
