@@ -166,7 +166,24 @@ void redis_link_dropped(void *ctx, struct span reply)
 
     if (find_channel(link, &push, &channel, &kind)) {
         *(link->losing ? &link->stats.dropped_lost : &link->stats.dropped_full) += 1;
-        link->events.on_dropped(link->events.ctx, span_of(channel.text, channel.len), 1);
+        if (!span_equal(span_of(channel.text, channel.len),
+                span_of(link->drop_channel.text, link->drop_channel.len))) {
+            redis_link_declare_drops(link);
+            link->drop_channel.len = channel.len;
+            memcpy(link->drop_channel.text, channel.text, channel.len);
+        }
+        link->drop_count += 1;
+    }
+}
+
+void redis_link_declare_drops(struct redis_link *link)
+{
+    uint64_t count = link->drop_count;
+
+    link->drop_count = 0;
+    if (count > 0) {
+        link->events.on_dropped(
+            link->events.ctx, span_of(link->drop_channel.text, link->drop_channel.len), count);
     }
 }
 
@@ -217,6 +234,7 @@ bool redis_link_hand_over(struct redis_link *link)
     bool *backlogged = &link->conns[REDIS_SUB].backlogged;
     struct span reply;
 
+    redis_link_declare_drops(link);
     *backlogged = link->withhold;
     for (int i = 0; i < HAND_OVER_MAX || redis_inbox_bytes(inbox) > inbox->bytes_max / 4; i++) {
         if (link->withhold || !redis_inbox_oldest(inbox, &reply)) {

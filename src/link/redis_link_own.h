@@ -53,6 +53,8 @@ struct redis_link {
      * UP is always from before the loss, and the gap has one place. */
     bool withhold;
     bool losing; /* The inbox gives up a lost connection's messages, not for want of room. */
+    struct redis_name drop_channel; /* Of the messages dropped last and not declared yet. */
+    uint64_t drop_count;
     struct bytes payload;  /* Of a room's message, bare; scratch. */
     struct bytes envelope; /* Scratch of publishing. */
 
@@ -92,6 +94,9 @@ bool redis_link_heard(struct redis_link *link, struct span reply);
 
 /* The inbox gives a reply up. */
 void redis_link_dropped(void *ctx, struct span reply);
+
+/* Tells the consumer of drops; runs of one channel are summed until then. */
+void redis_link_declare_drops(struct redis_link *link);
 
 /* Gives messages to the consumer. True: there are more. */
 bool redis_link_hand_over(struct redis_link *link);
