@@ -27,6 +27,9 @@ const SANITIZER = /ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|S
 
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
 
+/** Thrown inside until(): waiting longer cannot help. */
+class Hopeless extends Error {}
+
 /** Waits until fn() is truthy and returns that; what it waited for is in the error. */
 export async function until(what, fn, { ms = WAIT_MS, every = 15 } = {}) {
   const deadline = performance.now() + ms
@@ -37,6 +40,7 @@ export async function until(what, fn, { ms = WAIT_MS, every = 15 } = {}) {
       if (value) return value
       last = value
     } catch (error) {
+      if (error instanceof Hopeless) throw error
       last = error
     }
     if (performance.now() > deadline) {
@@ -159,7 +163,11 @@ class Process {
   tail(count = 40) { return this.lines.slice(-count).join('\n') }
   signal(name) { if (!this.exit) this.child.kill(name) }
   waitLine(pattern, options) {
-    return until(`${this.name} prints ${pattern}`, () => this.lines.find((line) => pattern.test(line)), options)
+    return until(`${this.name} prints ${pattern}`, () => {
+      const found = this.lines.find((line) => pattern.test(line))
+      if (!found && this.exit) throw new Hopeless(`${this.name} is gone: ${JSON.stringify(this.exit)}\n${this.tail()}`)
+      return found
+    }, options)
   }
   async gone(ms = 20_000) {
     try {
@@ -211,8 +219,9 @@ class Server extends Process {
       },
       ...(this.socketPath ? { socketPath: this.socketPath } : { host: this.host, port: this.port })
     }
+    let request
     return within(`${method} ${path}`, new Promise((done, fail) => {
-      const request = http.request(options, (response) => {
+      request = http.request(options, (response) => {
         const parts = []
         response.on('data', (part) => parts.push(part))
         response.on('error', fail)
@@ -221,7 +230,7 @@ class Server extends Process {
       request.on('error', fail)
       request.on('upgrade', (response, socket) => { socket.destroy(); done(new Reply(response, Buffer.alloc(0))) })
       request.end(bytes)
-    }), ms)
+    }), ms).catch((error) => { request.destroy(); throw error })
   }
   get(path, options) { return this.request('GET', path, options) }
   post(path, body, options) { return this.request('POST', path, { body, ...options }) }
@@ -246,7 +255,7 @@ class Server extends Process {
   }
   async ready(ms = 10_000 * SLOW) {
     await until(`${this.name} answers /ready with 200`, async () => {
-      if (this.exit) throw new Error(`it is gone: ${JSON.stringify(this.exit)}\n${this.tail()}`)
+      if (this.exit) throw new Hopeless(`${this.name} is gone: ${JSON.stringify(this.exit)}\n${this.tail()}`)
       return (await this.get('/ready', { ms: 1000 })).status === 200
     }, { ms })
   }
@@ -301,7 +310,7 @@ export async function startServer(t, options = {}) {
   if (ready) await server.ready()
   else if (listen || options.socketPath) {
     await until(`${server.name} listens`, async () => {
-      if (server.exit) throw new Error(`it is gone: ${JSON.stringify(server.exit)}\n${server.tail()}`)
+      if (server.exit) throw new Hopeless(`${server.name} is gone: ${JSON.stringify(server.exit)}\n${server.tail()}`)
       return (await server.get('/health', { ms: 1000 })).status === 200
     })
   }
@@ -322,7 +331,7 @@ class Redis {
       '--daemonize', 'no', '--dir', this.dir, ...this.args]
     this.#process = new Process(`redis on ${this.port}`, 'redis-server', args, { env: cleanEnv() })
     await until('redis answers PING', async () => {
-      if (this.#process.exit) throw new Error(`redis is gone\n${this.#process.tail()}`)
+      if (this.#process.exit) throw new Hopeless(`redis is gone\n${this.#process.tail()}`)
       return /PONG|NOAUTH/.test((await run('redis-cli', [...this.cliArgs, 'PING'])).stdout)
     })
   }
@@ -383,7 +392,7 @@ export class Client {
   async waitFrames(count, ms) {
     await until(`${count} frames have come (have ${this.frames.length})`, () => {
       if (this.frames.length >= count) return true
-      if (this.closed) throw new Error(`closed with ${JSON.stringify(this.closed)} after ${this.frames.length} frames`)
+      if (this.closed) throw new Hopeless(`closed with ${JSON.stringify(this.closed)} after ${this.frames.length} frames`)
       return false
     }, ms && { ms })
     return this.frames
