@@ -11,6 +11,9 @@
 #include "base/check.h"
 #include "base/json.h"
 
+/* hiredis would buffer without end. */
+enum { ANSWER_BYTES_MAX = 1024 * 1024 };
+
 /* Appends one command; arguments are bytes, never a format. */
 static int append_command(struct bytes *out, const struct span *words, size_t word_count)
 {
@@ -144,6 +147,10 @@ static size_t redis_bytes(void *ctx, const uint8_t *data, size_t len)
     void *reply = NULL;
 
     redisReaderFeed(redis->reader, (const char *)data, len);
+    if (redis->reader->len > ANSWER_BYTES_MAX) {
+        redis_lost(redis, "Redis sent an answer of more than 1 MiB");
+        return len;
+    }
     for (;;) {
         if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK) {
             redis_lost(redis, "the answer is no Redis protocol");
