@@ -29,6 +29,7 @@ int bench_shared_create(
     shared->mapped = size;
     shared->bin_ns = BIN_NS_MIN;
     shared->bin_count = 1;
+    shared->window_start_ns = UINT64_MAX; /* No message is due that late. */
     *ret_shared = shared;
     return 0;
 }

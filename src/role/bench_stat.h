@@ -55,7 +55,7 @@ struct bench_lane {
 
 /* Shared by the parent and the load processes. */
 struct bench_shared {
-    uint64_t window_start_ns; /* Messages due in [start, end) are measured; 0: not yet known. */
+    uint64_t window_start_ns; /* Messages due in [start, end) are measured; never: UINT64_MAX. */
     uint64_t window_end_ns;
     uint64_t bin_ns;
     uint32_t bin_count;
