@@ -66,8 +66,9 @@ static void print_server(const struct bench_result *r, FILE *out, const struct s
         fprintf(out, "%s%.3f µs%s CPU/delivery, %.2f cores, ", s->bold, r->us_per_delivery, s->off,
             r->server_cores);
     }
-    fprintf(out, "RSS %s, PSS %s, %u threads\n", term_size((double)last->rss_bytes, a),
-        term_size((double)last->pss_bytes, b), last->threads);
+    fprintf(out, "RSS %s, PSS %s, %u thread%s\n", term_size((double)last->rss_bytes, a),
+        term_size((double)last->pss_bytes, b), last->threads,
+        last->threads == 1 ? "" : "s");
     fprintf(out, "  %-11s %s%s%s/connection (PSS %s), %.1f µs CPU/handshake\n", "",
         r->plan->scenario == BENCH_IDLE_MEMORY ? s->bold : "", term_size(r->rss_per_connection, a),
         r->plan->scenario == BENCH_IDLE_MEMORY ? s->off : "", term_size(r->pss_per_connection, c),
