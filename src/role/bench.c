@@ -210,6 +210,22 @@ static bool await_clients(struct bench *bench, uint64_t target)
     }
 }
 
+/* Without a single client there is nothing to measure. */
+static bool any_open(const struct bench *bench)
+{
+    for (uint64_t i = 0; i < bench->options->clients; i++) {
+        uint8_t state = BENCH_GET(bench->shared->clients[i]);
+        if (state == BENCH_CLIENT_OPEN || state == BENCH_CLIENT_SLOW) {
+            return true;
+        }
+    }
+    /* The lanes' threads are still there, but a sentence that is set is not touched again. */
+    const char *why = bench->shared->lanes[0].why;
+    fprintf(stderr, "fanout bench: no client could connect to %s: %s\n",
+        bench->plan.subscribe.url.address, why[0] ? why : "no answer");
+    return false;
+}
+
 /* The time the last handshake took place is not recorded, so the tick's width is the error; for a
  * short storm that matters, hence the finer wait. */
 static bool connect_all(struct bench *bench)
@@ -241,7 +257,7 @@ static bool connect_all(struct bench *bench)
     going = going && pause_ms(bench, SETTLE_MS);
     read_usage(bench, true, &r->connected);
     term_progress_end(&bench->progress);
-    return going;
+    return going && any_open(bench);
 }
 
 /* idle-memory: watches what a while of silence costs. */
@@ -410,6 +426,12 @@ static bool publish_all(struct bench *bench)
             return false;
         }
     }
+    const struct bench_send_totals *totals = bench_send_totals(bench->send);
+    if (totals->errors_ever && BENCH_GET(totals->errors_ever) == BENCH_GET(totals->sent_ever)) {
+        fprintf(stderr, "fanout bench: publishing to %s fails: %s\n",
+            bench->plan.publish.url.address, totals->why);
+        return false;
+    }
     count_listeners(bench);
     uint64_t duration_ns = (uint64_t)(bench->options->duration * 1e9);
     bench_sum(bench->shared, false, &sum);
@@ -502,12 +524,13 @@ static int run(struct bench *bench)
     if (going && hold_s > 0) {
         hold(bench, hold_s);
     }
-    if (going && !bench->interrupted && bench->plan.publishes) {
+    if (fine && !bench->interrupted && bench->plan.publishes) {
         fine = publish_all(bench);
         if (r->window_s > 0) {
             r->send = bench_send_totals(bench->send);
         }
     }
+    bench_send_stop(bench->send);
     stop_load(bench);
     if (fine || bench->interrupted) {
         bench_sum(bench->shared, true, r->load);
@@ -560,7 +583,8 @@ int role_bench(int argc, char **argv)
     }
     struct bench *bench = mem_zalloc(sizeof *bench);
     bench->options = &options;
-    bench->progress = (struct term_progress){.stream = stderr, .quiet = options.quiet};
+    bench->progress = (struct term_progress){
+        .stream = stderr, .quiet = options.quiet, .next_ms = clock_now_ns() / 1000000 + 300};
     if (parsed == ARGS_WRONG || bench_plan_make(&options, &bench->plan, err)) {
         fprintf(stderr, "fanout bench: %s\n", err);
         mem_free(bench);

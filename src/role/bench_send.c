@@ -171,7 +171,7 @@ static void lost(struct sender *sender, const char *why)
         send->up_count -= 1;
     }
     if (BENCH_GET(send->ready) == 0) {
-        BENCH_SET(send->ready, -1);
+        __atomic_store_n(&send->ready, -1, __ATOMIC_RELEASE); /* With totals.why. */
     }
 }
 
@@ -438,7 +438,7 @@ static void run(struct bench_send *send)
     }
     due = schedule_due_count(&send->schedule, send->run_end_ns - 1);
     if (send->run_measured && due != UINT64_MAX) {
-        BENCH_SET(send->totals.unsent, due > send->run_sent ? due - send->run_sent : 0);
+        send->totals.unsent = due > send->run_sent ? due - send->run_sent : 0;
     }
 }
 
@@ -540,7 +540,7 @@ int bench_send_create(
 
 int bench_send_ready(const struct bench_send *send)
 {
-    return BENCH_GET(send->ready);
+    return __atomic_load_n(&send->ready, __ATOMIC_ACQUIRE);
 }
 
 void bench_send_listeners(struct bench_send *send, const uint32_t *listeners)
@@ -566,16 +566,22 @@ const struct bench_send_totals *bench_send_totals(const struct bench_send *send)
     return &send->totals;
 }
 
+void bench_send_stop(struct bench_send *send)
+{
+    if (send && send->thread) {
+        BENCH_SET(send->stop, true);
+        loop_wake(send->loop);
+        thread_join(send->thread);
+        send->thread = NULL;
+    }
+}
+
 void bench_send_destroy(struct bench_send *send)
 {
     if (!send) {
         return;
     }
-    if (send->thread) {
-        BENCH_SET(send->stop, true);
-        loop_wake(send->loop);
-        thread_join(send->thread);
-    }
+    bench_send_stop(send);
     for (uint32_t i = 0; i < send->plan->sender_count; i++) {
         struct sender *sender = &send->senders[i];
         if (!sender->send) {

@@ -16,7 +16,8 @@
 
 struct bench_send;
 
-/* Read by the main thread while the senders run. Of the measured run, except where it says so. */
+/* Of the measured run, except where it says so. The counters may be read while the senders run, the
+ * rest after bench_send_stop() or when bench_send_ready() told of a failure. */
 struct bench_send_totals {
     uint64_t sent_ever;   /* Warm-up too. */
     uint64_t errors_ever; /* Refused or lost publications, warm-up too. */
@@ -49,6 +50,9 @@ void bench_send_run(
 bool bench_send_idle(const struct bench_send *send);
 
 const struct bench_send_totals *bench_send_totals(const struct bench_send *send);
+
+/* Stops the thread; the totals are final. NULL is fine. */
+void bench_send_stop(struct bench_send *send);
 
 /* Stops the thread, closes all. NULL is fine. */
 void bench_send_destroy(struct bench_send *send);

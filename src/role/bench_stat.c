@@ -68,7 +68,7 @@ static void add_bins(struct bench_lane *into, const struct bench_lane *from, uin
 
 void bench_sum(const struct bench_shared *shared, bool with_hists, struct bench_lane *ret)
 {
-    memset(ret, 0, with_hists ? sizeof *ret : offsetof(struct bench_lane, latency));
+    memset(ret, 0, with_hists ? sizeof *ret : offsetof(struct bench_lane, missing));
     for (uint32_t i = 0; i < shared->lane_count; i++) {
         const struct bench_lane *lane = &shared->lanes[i];
         ret->opened += BENCH_GET(lane->opened);
@@ -78,7 +78,6 @@ void bench_sum(const struct bench_shared *shared, bool with_hists, struct bench_
         ret->counted += BENCH_GET(lane->counted);
         ret->twice += BENCH_GET(lane->twice);
         ret->late += BENCH_GET(lane->late);
-        ret->missing += BENCH_GET(lane->missing);
         ret->other += BENCH_GET(lane->other);
         ret->bytes += BENCH_GET(lane->bytes);
         ret->reads += BENCH_GET(lane->reads);
@@ -88,6 +87,7 @@ void bench_sum(const struct bench_shared *shared, bool with_hists, struct bench_
         if (!with_hists) {
             continue;
         }
+        ret->missing += lane->missing;
         if (!ret->why[0]) {
             memcpy(ret->why, lane->why, sizeof ret->why);
         }

@@ -40,12 +40,14 @@ struct bench_lane {
     uint64_t opened, failed, closed; /* Clients. */
     uint64_t received;               /* Stamped messages, warm-up and duplicates too. */
     uint64_t counted;                /* Of the measured window, first copies. */
-    uint64_t twice, late, missing;   /* By sequence number, over the whole run. */
+    uint64_t twice, late;            /* By sequence number, over the whole run. */
     uint64_t other;                  /* Data messages without a stamp: notices, strangers. */
     uint64_t bytes;                  /* Read from sockets. */
     uint64_t reads;
-    uint64_t last_ns;        /* When the last measured message came. */
-    uint64_t cpu_ns;         /* Of this thread. */
+    uint64_t last_ns; /* When the last measured message came. */
+    uint64_t cpu_ns;  /* Of this thread. */
+    /* From here on read only when the writer has stopped. */
+    uint64_t missing;
     char why[BENCH_WHY_MAX]; /* The first failure of a client, as a sentence. */
     struct hist latency;     /* From the due time. */
     struct hist service;     /* From the actual send. */

@@ -67,8 +67,7 @@ static void print_server(const struct bench_result *r, FILE *out, const struct s
             r->server_cores);
     }
     fprintf(out, "RSS %s, PSS %s, %u thread%s\n", term_size((double)last->rss_bytes, a),
-        term_size((double)last->pss_bytes, b), last->threads,
-        last->threads == 1 ? "" : "s");
+        term_size((double)last->pss_bytes, b), last->threads, last->threads == 1 ? "" : "s");
     fprintf(out, "  %-11s %s%s%s/connection (PSS %s), %.1f µs CPU/handshake\n", "",
         r->plan->scenario == BENCH_IDLE_MEMORY ? s->bold : "", term_size(r->rss_per_connection, a),
         r->plan->scenario == BENCH_IDLE_MEMORY ? s->off : "", term_size(r->pss_per_connection, c),
@@ -100,7 +99,9 @@ void bench_report_text(const struct bench_result *r, FILE *out, bool colour)
     if (r->send) {
         fprintf(out, "  %-11s %.0f %% of %u load thread%s, %.1f messages a read\n", "generator",
             100 * r->generator_share, r->plan->lane_count, r->plan->lane_count == 1 ? "" : "s",
-            load->reads ? (double)load->received / (double)load->reads : 0);
+            load->reads > load->opened
+                ? (double)load->received / (double)(load->reads - load->opened)
+                : 0);
     }
     for (size_t i = 0; i < r->note_count; i++) {
         fprintf(out, "%s  note        %s%s\n", s->warn, r->notes[i], s->off);
