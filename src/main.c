@@ -11,6 +11,9 @@ static const struct {
     const char *help;
 } roles[] = {
     {"serve", role_serve, "the gateway: clients connect here"},
+    {"pub", role_pub, "publish from a terminal, over HTTP or Redis"},
+    {"sub", role_sub, "watch channels from a terminal"},
+    {"bench", role_bench, "load a gateway and report latency, loss and cost"},
     {"config", role_config, "print the effective configuration and where it comes from"},
 };
 
