@@ -82,8 +82,6 @@ long conn_write(void *ctx, struct subscriber *sub, const struct iovec *iov, int 
     }
     if (sent > 0) {
         server->stats.bytes_out += (uint64_t)sent;
-        /* Progress of writing is a sign of life: a slow client is not a dead one. */
-        sub->life_tick = conn_tick_now(server);
     }
     return sent;
 }

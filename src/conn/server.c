@@ -402,7 +402,9 @@ static void client_event(void *ctx, uint64_t id, uint32_t events)
         return; /* Closed earlier in this turn. */
     }
     shard_begin_turn(server->shard, loop_now_ns(server->loop));
-    if (events & LOOP_OUT) {
+    if ((events & LOOP_OUT) && (client->sub.flags & SUB_BLOCKED)) {
+        /* It takes what waited for it: slow, but not dead. */
+        client->sub.life_tick = conn_tick_now(server);
         shard_writable(server->shard, &client->sub);
     }
     if (events & (LOOP_IN | LOOP_HUP)) {

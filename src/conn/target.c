@@ -12,6 +12,7 @@ enum { CLIENT_ID_MAX = 255 };
 
 static int fault(struct target *target, const char *where, const char *what)
 {
+    target->code = "bad_query";
     snprintf(target->why, sizeof(target->why), "%s: %s", where, what);
     return -EINVAL;
 }
@@ -57,7 +58,9 @@ static int add_channel(
     if (prefix[0] && own > NAME_REST_MAX) {
         return fault(target, where, "more than 255 bytes");
     }
-    return fault(target, where, why);
+    fault(target, where, why);
+    target->code = "bad_channel";
+    return -EINVAL;
 }
 
 static bool same_name(const struct target *target, uint32_t i, uint32_t j)
@@ -77,7 +80,7 @@ static int read_since(struct target *target, struct span raw)
         size_t len = comma ? (size_t)(comma - rest.data) : rest.len;
         target->channels[i].since = since_parse(span_of(rest.data, len));
         /* One cursor, or "begin", for all of them. */
-        if (target->count > 1 && i == 0 && !comma) {
+        if (target->count > 1 && i == 0 && !comma && len) {
             bool all = target->channels[0].since.kind == SINCE_BEGIN;
             for (uint32_t j = 1; j < target->count; j++) {
                 target->channels[j].since.kind = all ? SINCE_BEGIN : SINCE_BAD;
@@ -112,6 +115,10 @@ static int read_parameter(struct target *target, struct span key, struct span va
     if (span_equal(key, span_str("since"))) {
         *ret_since = value;
     }
+    if (span_equal(key, span_str("types")) || span_equal(key, span_str("batch_ms"))) {
+        return fault(target, key.data[0] == 't' ? "types" : "batch_ms",
+            "not served by this version; leave it out");
+    }
     return 0; /* Unknown parameters are somebody else's. */
 }
 
@@ -126,9 +133,9 @@ int target_read(struct target *target, struct span query, uint32_t channels_max)
             return err;
         }
         if (target->count > channels_max) {
-            snprintf(
-                target->why, sizeof(target->why), "channel: more than %u of them", channels_max);
-            return -EINVAL;
+            char what[40];
+            snprintf(what, sizeof(what), "more than %u of them", channels_max);
+            return fault(target, "channel", what);
         }
     }
     if (kinds & (kinds - 1)) {

@@ -27,7 +27,8 @@ struct target {
     struct target_channel *channels;
     struct bytes names;     /* Channel names, one behind the other. */
     struct bytes client_id; /* Rooms: how the client calls itself. */
-    char why[160];          /* After an error: the sentence. */
+    const char *code;       /* After -EINVAL: the error's code … */
+    char why[160];          /* … and its sentence. */
 };
 
 /* Reads a query. Returns 0; -EINVAL with target->why; or -ENOMEM. Start with all zeroes; end with

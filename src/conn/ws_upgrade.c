@@ -207,7 +207,7 @@ void ws_upgrade_handler(struct http_exchange *x)
     int err = target_read(&target, x->request->query, server->options.subscriptions_max);
     int status = err ? 0 : ws_upgrade_read(x->request, &options, &upgrade, &reason);
     if (err == -EINVAL) {
-        http_reply_error(x, 400, "bad_query", target.why);
+        http_reply_error(x, 400, target.code, target.why);
     } else if (err) {
         http_reply_error(x, 503, "no_memory", "no memory for the request");
     } else if (target.kind == TARGET_NONE && !(status == 0 && upgrade.protocol)) {

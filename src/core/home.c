@@ -547,17 +547,27 @@ void home_opened(struct shard *shard, struct span name)
     }
 }
 
-void home_new_epoch(struct shard *shard, bool (*affected)(void *ctx, struct span name), void *ctx)
+static void begin_epoch(struct shard *shard, struct home *home)
+{
+    home->serial = shard->serial;
+    ring_drop(shard, home);
+}
+
+void home_new_epoch(struct shard *shard, struct span name)
 {
     size_t cursor = 0;
     struct home *home;
 
     shard->serial += 1;
-    while ((home = (struct home *)table_next(&shard->homes, &cursor))) {
-        if (affected(ctx, home_name(home))) {
-            home->serial = shard->serial;
-            ring_drop(shard, home);
+    if (name.len) {
+        home = home_find(shard, shard_hash(shard, name), name);
+        if (home) {
+            begin_epoch(shard, home);
         }
+        return;
+    }
+    while ((home = (struct home *)table_next(&shard->homes, &cursor))) {
+        begin_epoch(shard, home);
     }
 }
 

@@ -49,8 +49,9 @@ void home_replay_back(struct shard *shard, struct mail_subscribe *mail);
 /* The broker feeds this channel now: answers those who wait. An empty name: all channels. */
 void home_opened(struct shard *shard, struct span name);
 
-/* The affected channels may have missed publications: their history begins anew. */
-void home_new_epoch(struct shard *shard, bool (*affected)(void *ctx, struct span name), void *ctx);
+/* This channel (an empty name: every channel) may have missed publications: its history begins
+ * anew. */
+void home_new_epoch(struct shard *shard, struct span name);
 
 /* Sends the chunks that are open. End of a drain. */
 void home_post_chunks(struct shard *shard);

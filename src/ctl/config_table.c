@@ -100,7 +100,7 @@ const struct config_option config_options[] = {
         .choices = {"pattern", "exact", "sharded"},
         .help = "pattern: one PSUBSCRIBE per mapping; exact: one SUBSCRIBE per channel in use; "
                 "sharded: SSUBSCRIBE, Redis 7 or newer."},
-    {"redis.canary_interval", LINK, TIME(redis.canary_interval_ms), .preset = "2s", .min = 200,
+    {"redis.canary_interval", LINK, TIME(redis.canary_interval_ms), .preset = "1s", .min = 200,
         .max = HOUR, .help = "How often a canary goes through Redis to prove that it delivers."},
     {"redis.reconnect_min", LINK, TIME(redis.reconnect_min_ms), .preset = "100ms", .min = 1,
         .max = HOUR, .help = "First wait after a lost link; it doubles from there, with jitter."},

@@ -68,13 +68,16 @@ void redis_conn_fail(struct redis_conn *conn, const char *sentence)
     conn->events->on_failed(conn->events->ctx, conn, copy);
 }
 
-/* One address did not work: the next one, or give up with the last reason. */
+/* One address did not work: the next one, or give up with the most telling reason. Whoever answered
+ * and was refused by us says more than an address where nobody listens. */
 static void address_failed(struct redis_conn *conn, int err)
 {
     const char *why = conn->stream.fd >= 0 ? stream_error(&conn->stream) : "";
 
-    snprintf(conn->last_error, sizeof(conn->last_error), "cannot connect to %s: %s",
-        conn->addresses[conn->address_index], why[0] ? why : strerror(-err));
+    if (conn->address_index == 0 || why[0]) {
+        snprintf(conn->last_error, sizeof(conn->last_error), "cannot connect to %s: %s",
+            conn->addresses[conn->address_index], why[0] ? why : strerror(-err));
+    }
     close_stream(conn);
     conn->address_index += 1;
     if (conn->address_index == conn->address_count) {

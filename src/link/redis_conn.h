@@ -73,7 +73,7 @@ struct redis_conn {
     struct resolve *resolve;
     size_t address_count, address_index;
     char addresses[REDIS_ADDRESSES_MAX][REDIS_ADDRESS_MAX];
-    char last_error[REDIS_SENTENCE_MAX]; /* Of the address tried before. */
+    char last_error[REDIS_SENTENCE_MAX]; /* The most telling one of the addresses tried. */
     struct redis_greeting greeting;
 };
 

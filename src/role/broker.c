@@ -26,6 +26,7 @@ struct broker {
     struct redis_link *link;
     struct slab waiting;
     struct once once;
+    uint64_t lost; /* Came from Redis and could not be taken in. */
     bool was_up;
     bool exact;
 };
@@ -118,10 +119,14 @@ static bool on_message(void *ctx, struct span channel, struct span payload)
     if (shard_busy(shard, channel)) {
         return false;
     }
-    return shard_publish(shard, &order) == 0;
+    if (shard_publish(shard, &order) != 0) {
+        broker->lost += 1; /* No memory: trying the same message for ever would block the rest. */
+    }
+    return true;
 }
 
-struct opened_call {
+/* Something about one channel, or all of them, for homes to hear. */
+struct channel_call {
     struct mail_call call;
     uint16_t name_len; /* 0: all channels. */
     uint8_t name[];
@@ -129,21 +134,30 @@ struct opened_call {
 
 static void hear_opened(struct shard *shard, struct mail_call *call)
 {
-    struct opened_call *letter = (struct opened_call *)call;
+    struct channel_call *letter = (struct channel_call *)call;
 
     home_opened(shard, span_of(letter->name, letter->name_len));
     mem_free(letter);
 }
 
-static void tell_opened(struct broker *broker, uint16_t home, struct span name)
+static void hear_lost(struct shard *shard, struct mail_call *call)
 {
-    struct opened_call *letter = mem_alloc(sizeof(*letter) + name.len);
+    struct channel_call *letter = (struct channel_call *)call;
 
-    *letter = (struct opened_call){.name_len = (uint16_t)name.len};
+    home_new_epoch(shard, span_of(letter->name, letter->name_len));
+    mem_free(letter);
+}
+
+static void tell_home(struct broker *broker, uint16_t home,
+    void (*fn)(struct shard *shard, struct mail_call *call), struct span name)
+{
+    struct channel_call *letter = mem_alloc(sizeof(*letter) + name.len);
+
+    *letter = (struct channel_call){.name_len = (uint16_t)name.len};
     if (name.len) {
         memcpy(letter->name, name.data, name.len);
     }
-    gateway_call(broker->gs, home, hear_opened, &letter->call);
+    gateway_call(broker->gs, home, fn, &letter->call);
 }
 
 static void on_live(void *ctx, struct span channel)
@@ -151,7 +165,7 @@ static void on_live(void *ctx, struct span channel)
     struct broker *broker = ctx;
     struct shard *shard = broker->gs->server->shard;
 
-    tell_opened(broker, shard_home_of(shard, shard_hash(shard, channel)), channel);
+    tell_home(broker, shard_home_of(shard, shard_hash(shard, channel)), hear_opened, channel);
 }
 
 void broker_interest(struct broker *broker, uint16_t home, struct span name, bool wanted)
@@ -159,21 +173,8 @@ void broker_interest(struct broker *broker, uint16_t home, struct span name, boo
     if (!wanted) {
         redis_link_unwant(broker->link, name);
     } else if (redis_link_want(broker->link, name) != 0) {
-        tell_opened(broker, home, name); /* It is live already, or never will be. */
+        tell_home(broker, home, hear_opened, name); /* It is live already, or never will be. */
     }
-}
-
-static bool every_channel(void *ctx, struct span name)
-{
-    (void)ctx;
-    (void)name;
-    return true;
-}
-
-static void begin_epoch(struct shard *shard, struct mail_call *call)
-{
-    home_new_epoch(shard, every_channel, NULL);
-    mem_free(call);
 }
 
 /* Whatever was published while the link was down is lost to us: cursors from before must not be
@@ -185,26 +186,29 @@ static void on_state(void *ctx, enum redis_state state, const char *sentence)
 
     gateway_announce_broker(gateway, state == REDIS_UP, sentence);
     if (state == REDIS_REFUSED) {
-        LOG(LOG_ERROR, "redis.refused", LOG_S("error", sentence));
         gateway_abort(gateway, 1);
         return;
     }
     for (uint16_t i = 0; i < gateway->shard_count; i++) {
         if (state == REDIS_UP && broker->was_up) {
-            gateway_call(broker->gs, i, begin_epoch, mem_zalloc(sizeof(struct mail_call)));
+            tell_home(broker, i, hear_lost, span_of(NULL, 0));
         }
         if (state == REDIS_DOWN && broker->exact) {
-            tell_opened(broker, i, span_of(NULL, 0));
+            tell_home(broker, i, hear_opened, span_of(NULL, 0));
         }
     }
     broker->was_up = broker->was_up || state == REDIS_UP;
 }
 
+/* The link has logged and counted them. The channel's history has a hole that no offset shows, so
+ * it begins anew. */
 static void on_dropped(void *ctx, struct span channel, uint64_t count)
 {
-    (void)ctx;
-    LOG(LOG_WARN, "redis.dropped", LOG_N("channel", channel.data, channel.len),
-        LOG_U("count", count));
+    struct broker *broker = ctx;
+    struct shard *shard = broker->gs->server->shard;
+
+    (void)count;
+    tell_home(broker, shard_home_of(shard, shard_hash(shard, channel)), hear_lost, channel);
 }
 
 /* ---- making and unmaking ---- */
@@ -238,7 +242,9 @@ static struct redis_options options_of(const struct config_redis *redis, struct 
         const struct config_mapping *from = &redis->mappings.items[i];
         if (from->origin) { /* The built-in ones are the link's own. */
             rows[options.mapping_count++] = (struct redis_mapping){
-                .pattern = from->pattern, .channel = from->channel, .kind = REDIS_MAP_RAW};
+                .pattern = from->pattern,
+                .channel = from->channel,
+                .kind = REDIS_MAP_RAW};
         }
     }
     options.mappings = rows;

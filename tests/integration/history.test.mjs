@@ -15,7 +15,7 @@ const epoch = (cursor) => cursor.split(':')[0]
 const events = (client) => client.json.filter((m) => 'data' in m)
 
 describe('replay', () => {
-  const at = shared(async (t) => ({ server: await startServer(t) }))
+  const at = shared(async (t) => ({ server: await startServer(t, { args: ['--namespace', 'h:history_messages=100000,history_bytes=64MiB'] }) }))
   const open = (t, channel, since) => connect(t, at.server, `?channel=${channel}${since === undefined ? '' : `&since=${encodeURIComponent(since)}`}`)
   const fill = async (channel, count) => {
     const cursors = []
