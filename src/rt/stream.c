@@ -392,6 +392,12 @@ PRINTF_LIKE(3, 4) static int give_up(struct session *session, int code, const ch
     return code;
 }
 
+static int give_up_cut(struct session *session)
+{
+    return give_up(
+        session, -ECONNRESET, "%s closed the connection without TLS's goodbye", session->name);
+}
+
 /* TLS itself failed; says why, in the order of what helps most. */
 static int give_up_tls(struct session *session)
 {
@@ -425,19 +431,22 @@ static int explain(struct stream *s, int result)
         return -EAGAIN;
     case SSL_ERROR_ZERO_RETURN:
         return 0;
+    case SSL_ERROR_SYSCALL:
+        /* Without an error of the socket it is an end where none may be. */
+        r = session->sock_error
+                ? give_up(session, session->sock_error, "the connection to %s failed: %s",
+                      session->name, strerror(-session->sock_error))
+                : give_up_cut(session);
+        break;
     default:
-        if (session->sock_error) {
-            r = give_up(session, session->sock_error, "the connection to %s failed: %s",
-                session->name, strerror(-session->sock_error));
-        } else if (session->eof) {
-            r = give_up(session, -ECONNRESET, "%s closed the connection without TLS's goodbye",
-                session->name);
-        } else {
-            r = give_up_tls(session);
-        }
-        ERR_clear_error();
-        return r;
+        /* What the socket says now may be about the alert that OpenSSL sent after the failure. */
+        r = ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING
+                ? give_up_cut(session)
+                : give_up_tls(session);
+        break;
     }
+    ERR_clear_error();
+    return r;
 }
 
 /* OpenSSL answers from the thread's error queue, so each call must find it empty. */
