@@ -106,7 +106,7 @@ static void judge_deliveries(struct bench_result *r)
             term_count(load->late, a));
         r->failed = true;
     }
-    if (send->unsent && offered > 0) {
+    if (send->unsent && offered > 0 && !r->interrupted) {
         note(r,
             "the publishers kept up with %.1f %% of the rate: the rest was never sent, and latency "
             "from the due time includes their queue",
@@ -119,8 +119,8 @@ static void judge_deliveries(struct bench_result *r)
             100 * r->generator_share);
     }
     if (load->latency.count < 10000) {
-        note(r, "only %s deliveries: p99.9 rests on %s of them", term_count(load->latency.count, a),
-            term_count(load->latency.count / 1000, b));
+        note(r, "only %s deliveries: p99.9 is the word of a handful",
+            term_count(load->latency.count, a));
     }
 }
 

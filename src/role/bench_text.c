@@ -37,7 +37,7 @@ static void print_deliveries(const struct bench_result *r, FILE *out, const stru
     print_quantiles(out, "service", &load->service, "from when it was sent", s);
     fprintf(out, "  %-11s %s sent, %.1f/s", "publish", term_count(send->sent, a),
         r->window_s > 0 ? (double)send->sent / r->window_s : 0);
-    if (send->unsent) {
+    if (send->unsent && !r->interrupted) {
         fprintf(out, " (%s due but not sent)", term_count(send->unsent, b));
     }
     if (send->answer.count) {

@@ -28,6 +28,7 @@ struct sub {
     const struct sub_options *options;
     struct client_url url;
     struct bytes target; /* Without since. */
+    struct bytes since;  /* As asked for; raw sockets learn no cursors. */
     struct bytes
         cursors[ARGS_LIST_MAX]; /* The last cursor of each channel; raw JSON string's text. */
     struct bytes names[ARGS_LIST_MAX]; /* Of the channels, decoded; raw sockets: the one shown. */
@@ -112,9 +113,8 @@ static void sub_target(void *ctx, struct bytes *target)
     }
     if (known) {
         CHECK(client_url_add_param(target, "since", since.data, since.len) == 0);
-    } else if (sub->options->since && !sub->ever_open) {
-        const char *text = sub->options->since;
-        CHECK(client_url_add_param(target, "since", text, strlen(text)) == 0);
+    } else if (sub->since.len && !sub->ever_open) {
+        CHECK(client_url_add_param(target, "since", sub->since.data, sub->since.len) == 0);
     }
     bytes_fini(&since);
 }
@@ -268,11 +268,15 @@ static void add_name(struct sub *sub, const char *prefix, struct span encoded, b
     sub->channel_count += cursors;
 }
 
+/* Reads what the target subscribes to, and takes since out of it: that changes as events come. */
 static void read_query(struct sub *sub)
 {
     struct span path, query, key, value;
+    struct bytes kept = {0};
+    bool first = true;
 
     url_split(span_of(sub->target.data, sub->target.len), &path, &query);
+    CHECK(bytes_append(&kept, path.data, path.len) == 0);
     while (url_query_next(&query, &key, &value)) {
         if (span_equal(key, span_str("username"))) {
             add_name(sub, "user:", value, false);
@@ -280,8 +284,54 @@ static void read_query(struct sub *sub)
             add_name(sub, "room:", value, false);
         } else if (span_equal(key, span_str("channel"))) {
             add_name(sub, "", value, true);
+        } else if (span_equal(key, span_str("since"))) {
+            sub->since.len = 0;
+            if (url_decode_query(&sub->since, value)) {
+                sub->since.len = 0;
+            }
+            continue;
         }
+        CHECK(bytes_appendf(&kept, "%c%.*s=%.*s", first ? '?' : '&', (int)key.len,
+                  (const char *)key.data, (int)value.len, (const char *)value.data) == 0);
+        first = false;
     }
+    bytes_fini(&sub->target);
+    sub->target = kept;
+}
+
+/* Gives each channel its piece of since, so that it survives a connection that brought nothing.
+ * Returns 0, or -1 with a sentence. */
+static int spread_since(struct sub *sub, char *err)
+{
+    struct span rest = span_of(sub->since.data, sub->since.len);
+    bool begin = span_equal(rest, span_str("begin"));
+    size_t pieces = 0;
+
+    if (rest.len == 0 || sub->channel_count == 0) {
+        return 0;
+    }
+    for (size_t i = 0; begin && i < sub->channel_count; i++) {
+        CHECK(bytes_append_str(&sub->cursors[i], "begin") == 0);
+    }
+    while (!begin && pieces <= sub->channel_count) {
+        const uint8_t *comma = rest.len ? memchr(rest.data, ',', rest.len) : NULL;
+        size_t len = comma ? (size_t)(comma - rest.data) : rest.len;
+        if (pieces < sub->channel_count && !span_equal(span_of(rest.data, len), span_str("-"))) {
+            CHECK(bytes_append(&sub->cursors[pieces], rest.data, len) == 0);
+        }
+        pieces += 1;
+        if (!comma) {
+            break;
+        }
+        rest = span_of(comma + 1, rest.len - len - 1);
+    }
+    if (!begin && pieces != sub->channel_count) {
+        snprintf(err, ARGS_ERR_MAX,
+            "--since names %zu%s cursors for %zu channels; give one each, \"-\" for none", pieces,
+            pieces > sub->channel_count ? " or more" : "", sub->channel_count);
+        return -1;
+    }
+    return 0;
 }
 
 /* Builds the target from the flags. Returns 0, or -1 with a sentence in err. */
@@ -327,9 +377,12 @@ static int make_target(struct sub *sub, const struct arg_list *rest, char *err)
         const char *channel = o->channels.items[i];
         bad = bad ? bad : client_url_add_param(target, "channel", channel, strlen(channel));
     }
+    if (o->since) {
+        bad = bad ? bad : client_url_add_param(target, "since", o->since, strlen(o->since));
+    }
     CHECK(bad == 0);
     read_query(sub);
-    return 0;
+    return spread_since(sub, err);
 }
 
 static int read_headers(struct sub *sub, char *err)
@@ -363,8 +416,8 @@ static void summary(const struct sub *sub)
             text + len, sizeof text - len, ", %llu gaps", (unsigned long long)sub->gaps);
     }
     if (sub->reconnects) {
-        snprintf(text + len, sizeof text - len, ", %llu interruptions",
-            (unsigned long long)sub->reconnects);
+        snprintf(text + len, sizeof text - len, ", %llu interruption%s",
+            (unsigned long long)sub->reconnects, sub->reconnects == 1 ? "" : "s");
     }
     say(sub, text);
 }
@@ -446,6 +499,7 @@ int role_sub(int argc, char **argv)
         bytes_fini(&sub->names[i]);
     }
     bytes_fini(&sub->target);
+    bytes_fini(&sub->since);
     bytes_fini(&sub->out);
     mem_free(sub);
     return code;
