@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
 import { connect, shared, sleep, SLOW, startServer, test } from '../support/harness.mjs'
-import { rawConnect } from '../support/raw.mjs'
+import { frame, OP, rawConnect, RawWs } from '../support/raw.mjs'
 
 const GET = (path, extra = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${extra}\r\n`
 const POST = (path, extra, body = '') => `POST ${path} HTTP/1.1\r\nHost: x\r\n${extra}\r\n${body}`
@@ -167,15 +167,13 @@ describe('HTTP/1.1', () => {
   })
 
   test('an upgrade: token lists and letter case; frames right behind the head are not lost', async (t) => {
-    const raw = rawConnect(t, at.server)
-    const { frame, OP } = await import('../support/raw.mjs')
-    raw.write(Buffer.concat([Buffer.from('GET /ws?room=early&client_id=e HTTP/1.1\r\nHost: x\r\nupgrade: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n' +
+    const ws = new RawWs(t, { port: at.server.port })
+    ws.write(Buffer.concat([Buffer.from('GET /ws?room=early&client_id=e HTTP/1.1\r\nHost: x\r\nupgrade: WebSocket\r\nconnection: keep-alive, UPGRADE\r\n' +
       'sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'), frame(OP.TEXT, 'early bird')]))
-    const reply = await raw.response()
+    const reply = await ws.response()
     assert.equal(reply.status, 101)
     assert.equal(reply.headers['sec-websocket-accept'], 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=')
-    await raw.waitBytes(12)
-    assert.deepEqual(raw.received, frame(OP.TEXT, 'early bird', { mask: false }))
+    assert.equal((await ws.next()).payload.toString(), 'early bird')
   })
 })
 
@@ -288,7 +286,7 @@ describe('smuggling', () => {
       const text = await raw.waitEnd()
       assert.match(text, /^HTTP\/1\.1 (400|501|505) /, JSON.stringify(text))
       if (!/unknown coding|identity|version|HTTP\/2/.test(name)) assert.match(text, /^HTTP\/1\.1 400 /)
-      assert.equal(text.split('HTTP/1.1 ').length - 1, 1, `a second answer: ${text}`)
+      assert.equal(text.match(/HTTP\/1\.1 \d{3} /g).length, 1, `a second answer: ${text}`)
       assert.match(text, /connection: close/i)
     })
   }

@@ -35,7 +35,7 @@ const yaml = (t, text) => {
 
 describe('where values come from', () => {
   test('defaults are shown as such', async () => {
-    assert.match(await config('port'), /8084.*default/)
+    assert.match(await config('listen'), /8084.*default/) // PORT and ADDR are short for listen.
     assert.match(await config('idle_timeout'), /75.*default/)
     assert.match(await config('ws.ping_interval'), /25.*default/)
     assert.match(await config('drain_timeout'), /10.*default/)
@@ -43,17 +43,18 @@ describe('where values come from', () => {
 
   test('flag over environment over file', async (t) => {
     const file = yaml(t, 'port: 1111\nws:\n  ping_interval: 11s\n')
-    assert.match(await config('port', ['--config', file]), /1111.*file|1111.*fanout\.yaml/)
-    assert.match(await config('ws.ping_interval', ['--config', file]), /11.*(file|fanout\.yaml)/)
-    assert.match(await config('port', ['--config', file], { FANOUT_PORT: '2222' }), /2222.*(env|FANOUT_PORT)/)
-    assert.match(await config('port', ['--config', file, '--port', '3333'], { FANOUT_PORT: '2222' }), /3333.*flag|3333.*--port/)
+    assert.match(await config('listen', ['--config', file]), /1111.*fanout\.yaml:1/)
+    assert.match(await config('ws.ping_interval', ['--config', file]), /11.*fanout\.yaml:3/)
+    assert.match(await config('listen', ['--config', file], { FANOUT_PORT: '2222' }), /2222.*(env|FANOUT_PORT)/)
+    assert.match(await config('listen', ['--config', file, '--port', '3333'], { FANOUT_PORT: '2222' }), /3333.*flag|3333.*--port/)
   })
 
   test("the contract's names are sources too", async () => {
-    assert.match(await config('port', [], { PORT: '4444' }), /4444.*(env|PORT)/)
+    assert.match(await config('listen', [], { PORT: '4444' }), /4444.*(env|PORT)/)
     assert.match(await config('redis.host', [], { REDIS_HOST: 'cache.local' }), /cache\.local.*(env|REDIS_HOST)/)
     assert.match(await config('redis.port', [], { REDIS_PORT: '6400' }), /6400.*(env|REDIS_PORT)/)
-    assert.match(await config('redis.addr', [], { REDIS_ADDR: 'h:1' }), /h:1.*(env|REDIS_ADDR)/)
+    assert.match(await config('redis.host', [], { REDIS_ADDR: 'h:1' }), /\bh\b.*REDIS_ADDR/)
+    assert.match(await config('redis.port', [], { REDIS_ADDR: 'h:1' }), /\b1\b.*REDIS_ADDR/)
   })
 
   test('every key has an environment name of its own', async () => {
@@ -73,7 +74,7 @@ describe('where values come from', () => {
     const out = await fanout(['config'], { env: { FANOUT_PORT: 'tcp://10.0.0.11:8084' } })
     assert.equal(out.code, 0)
     assert.match(out.stderr, /FANOUT_PORT/)
-    assert.match(out.stdout, /^\s*port\b.*8084.*default/m)
+    assert.match(out.stdout, /^\s*listen\b.*8084.*default/m)
   })
 
   test('an unlisted FANOUT_* is a warning, not an error', async () => {
@@ -84,7 +85,7 @@ describe('where values come from', () => {
 
   test('durations are read with units', async () => {
     for (const [text, shown] of [['500ms', /500/], ['2s', /2/], ['1m', /1m|60/]]) {
-      assert.match(await config('idle_timeout', ['--idle-timeout', text]), shown)
+      assert.match(await config('idle_timeout', ['--idle-timeout', text, '--ws-ping-interval', '100ms']), shown)
     }
   })
 })

@@ -168,6 +168,7 @@ describe('HTTP publish with Redis as broker', () => {
       await client.waitFrames(2)
       assert.deepEqual(client.frames, [{ data: Buffer.from('plain text'), binary: false }, { data: Buffer.from([0, 254]), binary: true }])
     }
+    await until('Redis saw both', () => at.of('room:lab').length === 2)
     const [text, binary] = at.of('room:lab').map((m) => JSON.parse(m))
     assert.deepEqual(text, { room: 'lab', from: '', data: 'plain text' })
     assert.deepEqual(binary, { room: 'lab', from: '', data: 'AP4=', enc: 'base64' })
