@@ -281,6 +281,17 @@ def run_fuzz(tally, chosen, seconds):
         print(f"   {target}: {'no finding' if status == 0 else 'FOUND SOMETHING'}", flush=True)
 
 
+def run_autobahn(tally, chosen):
+    """Counts as one test; where there is no Python 2.7 it says so and counts as none."""
+    if not chosen("conformance/autobahn"):
+        return
+    part("autobahn: the WebSocket suite, sections 1-7, 9, 10, 12, 13")
+    status, output = run([ROOT / "dev", "autobahn"])
+    print("   " + (output.strip().splitlines() or ["no output"])[-1], flush=True)
+    if status != 3:
+        tally.add(int(status == 0), [] if status == 0 else [("autobahn", output)])
+
+
 def run_sim(tally, chosen, seed, runs):
     """The simulations alone: each program of suite 'sim' takes --seed N and --runs N."""
     words = []
@@ -325,6 +336,7 @@ def run_everything(tally, chosen, all_tiers):
     run_node(tally, "browser", "browser: Chromium's own WebSocket and the demo page", chosen, "asan", all_tiers)
     if all_tiers:
         run_sim(tally, chosen, None, 5000)
+        run_autobahn(tally, chosen)
         run_fuzz(tally, chosen, 600)
         part("release build: integration once more, as it is shipped")
         if build(tally, "release"):

@@ -1,0 +1,67 @@
+// Runs the Autobahn testsuite's fuzzing client against `fanout serve` and judges its report.
+// usage: ./dev autobahn [case ...]      e.g. ./dev autobahn '1.*' '12.*'
+//
+// The suite is Python 2.7: version 0.8.2 works there. (25.10.1 claims Python 3, installs, and does not
+// start: its modules import each other by Python 2's rules and print and except in its syntax.) Debian 12
+// has no Python 2.7, so this is a tool beside the tests; websocket.test.mjs and integration/deflate.test.mjs
+// hold the same ground in every run.
+//
+// The server has no echo. A room gives a sender its own message back, so the suite talks to
+// /ws?room=autobahn-N&client_id=x; and what follows from a room decides which cases can be judged:
+// - a room delivers UTF-8 as text, so a binary message that happens to be UTF-8 comes back as text:
+//   1.2.1 (empty binary) and 12.2.* (slices of an image, some of them ASCII) are left out
+// - a room takes 1 MiB: 9.1.4-6, 9.2.4-6, 9.3.* and 9.4.* (4 MiB and more) are left out; 1009 is right there
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { startServer } from '../support/harness.mjs'
+
+const ROOT = resolve(new URL('../..', import.meta.url).pathname)
+const HOME = join(ROOT, 'build/autobahn')
+const LEFT_OUT = ['1.2.1', '9.1.4', '9.1.5', '9.1.6', '9.2.4', '9.2.5', '9.2.6', '9.3.*', '9.4.*', '12.2.*']
+const cases = process.argv.length > 2 ? process.argv.slice(2) : ['1.*', '2.*', '3.*', '4.*', '5.*', '6.*', '7.*', '9.*', '10.*', '12.*', '13.*']
+
+function python2() {
+  for (const name of [process.env.PYTHON2, 'python2.7', 'python2'].filter(Boolean)) {
+    try {
+      if (/^2\.7/.test(execFileSync(name, ['-c', 'import sys; print(sys.version)'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))) return name
+    } catch { /* the next one */ }
+  }
+  return null
+}
+
+const python = python2()
+if (!python) {
+  console.error('autobahn: not run: the suite needs Python 2.7; name one with PYTHON2=/path/to/python2.7')
+  process.exit(3)
+}
+const site = join(HOME, 'site')
+if (!existsSync(join(site, 'autobahntestsuite'))) {
+  console.log('fetching autobahntestsuite 0.8.2 into build/autobahn')
+  mkdirSync(site, { recursive: true })
+  execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', site, 'autobahntestsuite==0.8.2'], { stdio: 'inherit' })
+}
+
+const undo = []
+const server = await startServer({ after: (fn) => undo.push(fn) }, { args: ['--namespace', 'room:outbox_messages=100000,outbox_bytes=67108864'] })
+const spec = join(HOME, 'spec.json')
+writeFileSync(spec, JSON.stringify({
+  options: { failByDrop: false }, outdir: join(HOME, 'report'),
+  servers: [{ agent: 'fanout', url: server.path('?room=autobahn&client_id=x') }],
+  cases, 'exclude-cases': LEFT_OUT, 'exclude-agent-cases': {}
+}))
+const ran = spawnSync(python, ['-W', 'ignore', '-c',
+  `import site; site.addsitedir(${JSON.stringify(site)})\nfrom autobahntestsuite.wstest import run\nrun()`, '-m', 'fuzzingclient', '-s', spec],
+{ stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
+if (ran.status !== 0) console.error(ran.stderr)
+for (const fn of undo.reverse()) await fn()
+
+const report = JSON.parse(readFileSync(join(HOME, 'report/index.json'), 'utf8')).fanout
+const GOOD = new Set(['OK', 'INFORMATIONAL', 'UNIMPLEMENTED'])
+const rows = Object.entries(report)
+const count = (word) => rows.filter(([, r]) => r.behavior === word).length
+const bad = rows.filter(([, r]) => !GOOD.has(r.behavior) && r.behavior !== 'NON-STRICT' || !GOOD.has(r.behaviorClose))
+for (const [id, r] of rows) if (r.behavior === 'NON-STRICT' || r.behavior === 'UNIMPLEMENTED') console.log(`  ${id} ${r.behavior}`)
+for (const [id, r] of bad) console.log(`  FAILED ${id}: ${r.behavior}, close ${r.behaviorClose}; build/autobahn/report/${r.reportfile}`)
+console.log(`${rows.length} cases: ${count('OK')} ok, ${count('NON-STRICT')} not strict, ${count('INFORMATIONAL')} informational, ${count('UNIMPLEMENTED')} unimplemented, ${bad.length} failed; not judged: ${LEFT_OUT.join(' ')}`)
+process.exit(bad.length || rows.length === 0 || ran.status !== 0 ? 1 : 0)
