@@ -221,6 +221,15 @@ describe('heartbeat', () => {
   })
 })
 
+describe('heartbeat as it is set by default', () => {
+  test('no ping comes in the first 3 s: 25 s is the interval', async (t) => {
+    const server = await startServer(t)
+    const client = await connect(t, server, '?username=quiet')
+    await sleep(3000)
+    assert.equal(client.pings, 0)
+  })
+})
+
 describe('where it listens', () => {
   test('PORT names the port', async (t) => {
     const port = await freePort()
