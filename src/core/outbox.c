@@ -26,6 +26,18 @@ static struct outbox *outbox_get(struct subscriber *sub)
     return sub->outbox;
 }
 
+/* The same key in another channel, or in another framing of it, is another thing. 0: no key. */
+static uint32_t conflation_key(const struct batch *batch, uint32_t message)
+{
+    uint64_t mixed = batch->channel->hash + batch->framing;
+
+    if (!batch->messages[message].key) {
+        return 0;
+    }
+    mixed = (mixed ^ batch->messages[message].key) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)(mixed >> 32) | 1;
+}
+
 /* Closes the holes that evictions left, so that the queue grows with what waits, not with what was
  * dropped. Runs get new numbers, so the conflation map is written anew. */
 static void compact(struct outbox *box)
@@ -46,11 +58,11 @@ static void compact(struct outbox *box)
     conflation_clear(box->conflation);
     for (uint32_t i = 0; i < tail; i++) {
         const struct run *run = &box->runs[i];
-        uint32_t key =
-            run->kind == RUN_BATCH && run->count == 1 ? run->batch->messages[run->first].key : 0;
+        bool single = run->kind == RUN_BATCH && run->count == 1;
+        uint32_t key = single ? conflation_key(run->batch, run->first) : 0;
         uint32_t old;
         if (key && conflation_put(&box->conflation, key, i, &old) < 0) {
-            return; /* Cannot happen: the map held these keys before. */
+            return; /* Those left out are not conflated. */
         }
     }
 }
@@ -128,17 +140,23 @@ static void count_queued(struct shard *shard, struct outbox *box, const struct r
 
 /* ---- gaps ---- */
 
-/* Extends a gap of the same channel among the gaps that stand right before `place` (an index into
- * runs), so that evictions of several channels leave one gap each. */
-static bool extend_gap(struct outbox *box, uint32_t place, const struct channel *channel,
-    uint8_t framing, uint8_t reason, uint64_t from, uint64_t to)
+/* No message and no control bytes. */
+static bool is_quiet(const struct run *run)
 {
-    while (place > box->head &&
-           (box->runs[place - 1].kind == RUN_GAP || box->runs[place - 1].kind == RUN_HOLE)) {
+    return run->kind == RUN_GAP || run->kind == RUN_HOLE;
+}
+
+/* Extends a gap of the same channel among the gaps that stand right before `place` (an index into
+ * runs). No message lies between them, so what they skip together was dropped too; and there is one
+ * for each channel however drops of several channels alternate. It keeps its first reason. */
+static bool extend_gap(struct outbox *box, uint32_t place, const struct channel *channel,
+    uint8_t framing, uint64_t from, uint64_t to)
+{
+    while (place > box->head && is_quiet(&box->runs[place - 1])) {
         place -= 1;
         struct gap *gap = box->runs[place].gap;
         if (box->runs[place].kind == RUN_GAP && gap->channel == channel &&
-            gap->framing == framing && gap->reason == reason) {
+            gap->framing == framing) {
             gap->from = from < gap->from ? from : gap->from;
             gap->to = to > gap->to ? to : gap->to;
             return true;
@@ -147,12 +165,25 @@ static bool extend_gap(struct outbox *box, uint32_t place, const struct channel 
     return false;
 }
 
+/* The run at `place` is gone: gaps on both sides of it have become neighbours. Without this a
+ * client that never reads would collect gaps without end. */
+static void merge_gaps(struct shard *shard, struct outbox *box, uint32_t place)
+{
+    for (; place < box->tail && is_quiet(&box->runs[place]); place++) {
+        struct run *run = &box->runs[place];
+        if (run->kind == RUN_GAP && extend_gap(box, place, run->gap->channel, run->gap->framing,
+                                        run->gap->from, run->gap->to)) {
+            release_run(shard, run);
+        }
+    }
+}
+
 /* A gap in front of the run at `place`, or in its stead when it is a hole. One that cannot be told
  * for want of memory is still in the books. There must be room for a run. */
 static void add_gap(struct outbox *box, uint32_t place, struct channel *channel, uint8_t framing,
     uint8_t reason, uint64_t from, uint64_t to)
 {
-    if (extend_gap(box, place, channel, framing, reason, from, to)) {
+    if (extend_gap(box, place, channel, framing, from, to)) {
         return;
     }
     struct gap *gap = mem_try_alloc(sizeof(*gap));
@@ -195,6 +226,12 @@ static bool is_victim(const struct outbox *box, uint32_t place, uint8_t ns)
     return !(place == box->head && box->skip); /* Partly written. */
 }
 
+/* Messages that an arriving one of this namespace may not evict. */
+static bool is_foreign(const struct run *run, uint8_t ns)
+{
+    return run->kind == RUN_BATCH && (run->batch->ns != ns || (run->batch->flags & BATCH_REPLAY));
+}
+
 /* Takes the first `count` messages off the run at `place`. There must be room for a run. */
 static void evict(
     struct shard *shard, struct subscriber *sub, uint32_t place, uint32_t count, uint8_t reason)
@@ -223,6 +260,9 @@ static void evict(
         add_gap(box, place, channel, framing, reason, from, to);
         channel->batch_count -= 1;
         channel_release(shard, channel);
+    }
+    if (is_quiet(&box->runs[place])) {
+        merge_gaps(shard, box, place);
     }
 }
 
@@ -262,21 +302,21 @@ static uint32_t excess(
     return count;
 }
 
-/* Drops the oldest of the namespace until the bounds hold. `newest` is the arriving batch: when
- * nothing else could be evicted, its loss is the lack of a victim, not its own slowness. */
+/* Drops the oldest of the namespace until the bounds hold. `newest` is the arriving batch: when it
+ * must go because the room is taken by what it may not evict, its loss is the lack of a victim. */
 static void drop_oldest(
     struct shard *shard, struct subscriber *sub, uint8_t ns_index, const struct batch *newest)
 {
     const struct ns_settings *ns = &shard->settings->ns[ns_index];
     struct outbox *box = sub->outbox;
-    bool evicted = false;
+    bool evicted = false, foreign = false;
 
     for (uint32_t place = box->head; over(box, ns) && place < box->tail; place++) {
         if (!is_victim(box, place, ns_index)) {
+            foreign = foreign || is_foreign(&box->runs[place], ns_index);
             continue;
         }
         bool own = box->runs[place].batch == newest;
-        bool mixed = own && !evicted && box->messages > box->runs[place].count;
         uint32_t count = excess(box, ns, &box->runs[place]);
         uint32_t tail = box->tail;
         if (tail == box->cap) {
@@ -290,8 +330,8 @@ static void drop_oldest(
                 continue;
             }
         }
-        evict(shard, sub, place, count, mixed ? DROP_NO_VICTIM : DROP_SLOW);
-        evicted = true;
+        evict(shard, sub, place, count, own && foreign && !evicted ? DROP_NO_VICTIM : DROP_SLOW);
+        evicted = evicted || !own;
         place += box->tail - tail; /* A gap may have been put in front. */
     }
 }
@@ -353,19 +393,20 @@ static void push_newest_dropped(
     }
 }
 
-static void drop_conflated(
-    struct shard *shard, struct subscriber *sub, uint32_t run_number, uint32_t key)
+static void drop_conflated(struct shard *shard, struct subscriber *sub, uint32_t run_number,
+    const struct batch *newer, uint32_t key)
 {
     struct outbox *box = sub->outbox;
     uint32_t place = run_number - box->run_base;
 
     /* A stale number points outside the queue, or at something that is not this key's message. */
-    if (place < box->head || place + 1 >= box->tail || box->runs[place].kind != RUN_BATCH ||
+    if (place < box->head || place >= box->tail - 1 || box->runs[place].kind != RUN_BATCH ||
         box->runs[place].count != 1 || (place == box->head && box->skip)) {
         return;
     }
     const struct run *run = &box->runs[place];
-    if (run->batch->messages[run->first].key == key) {
+    if (run->batch->channel == newer->channel && run->batch->framing == newer->framing &&
+        run->batch->messages[run->first].key == key) {
         evict(shard, sub, place, 1, DROP_CONFLATED);
     }
 }
@@ -378,7 +419,7 @@ static void push_conflated(
     struct outbox *box = sub->outbox;
 
     for (uint32_t i = first; i < batch->count; i++) {
-        uint32_t key = batch->messages[i].key;
+        uint32_t key = conflation_key(batch, i);
         uint32_t old;
         if (append_run(shard, box, batch, i, 1) != 0) {
             shard_count_drop(shard, sub, DROP_MEMORY, batch->count - i);
@@ -386,7 +427,7 @@ static void push_conflated(
         }
         uint32_t number = box->run_base + box->tail - 1;
         if (key && conflation_put(&box->conflation, key, number, &old) == 1) {
-            drop_conflated(shard, sub, old, key);
+            drop_conflated(shard, sub, old, batch, batch->messages[i].key);
         }
     }
     drop_oldest(shard, sub, batch->ns, batch);

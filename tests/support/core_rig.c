@@ -1,0 +1,458 @@
+#include "tests/support/core_rig.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/channel.h"
+#include "core/outbox.h"
+#include "tests/support/unit.h"
+
+/* ---- ports ---- */
+
+static int encode(void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out)
+{
+    struct span payload = publication_payload(pub);
+    size_t before = out->len;
+    int err = 0;
+
+    (void)ctx;
+    if (framing == RIG_TOLD) {
+        err = bytes_appendf(out, "%llu=", (unsigned long long)pub->offset);
+    }
+    err = err ? err : bytes_append(out, payload.data, payload.len);
+    err = err ? err : bytes_append_byte(out, ';');
+    if (err) {
+        out->len = before;
+    }
+    return err;
+}
+
+static int encode_gap(void *ctx, const struct gap *gap, struct bytes *out)
+{
+    (void)ctx;
+    if (gap->framing != RIG_TOLD) {
+        return 0;
+    }
+    return bytes_appendf(out, "!%.*s %llu-%llu %s;", (int)gap->channel->name_len,
+        gap->channel->name, (unsigned long long)gap->from, (unsigned long long)gap->to,
+        drop_reason_names[gap->reason]);
+}
+
+static bool wants_gaps(void *ctx, uint8_t framing)
+{
+    (void)ctx;
+    return framing == RIG_TOLD;
+}
+
+static struct rig_client *client_of_sub(struct subscriber *sub)
+{
+    return (struct rig_client *)sub;
+}
+
+static long put(struct rig_client *client, const void *data, size_t len)
+{
+    client->writes += 1;
+    if (client->error) {
+        return client->error;
+    }
+    size_t take = client->room < 0 || (size_t)client->room > len ? len : (size_t)client->room;
+    if (take == 0 && len) {
+        return -EAGAIN;
+    }
+    uint8_t *copy = mem_realloc(client->sent.data, client->sent.len + take + 1);
+    client->sent.data = copy; /* Not bytes_append(): the test's own memory never runs out. */
+    memcpy(copy + client->sent.len, data, take);
+    client->sent.len += take;
+    copy[client->sent.len] = 0;
+    client->room -= client->room < 0 ? 0 : (long)take;
+    return (long)take;
+}
+
+static long write_spans(void *ctx, struct subscriber *sub, const struct iovec *iov, int count)
+{
+    long sum = 0;
+
+    (void)ctx;
+    for (int i = 0; i < count; i++) {
+        long took = put(client_of_sub(sub), iov[i].iov_base, iov[i].iov_len);
+        if (took < 0) {
+            return sum ? sum : took;
+        }
+        sum += took;
+        if ((size_t)took < iov[i].iov_len) {
+            break;
+        }
+    }
+    return sum;
+}
+
+static void deliver(void *ctx, struct slice *slice)
+{
+    struct rig_shard *rs = ctx;
+    struct batch *batch = slice->batch;
+
+    for (uint32_t i = 0; i < slice->count; i++) {
+        struct subscriber *sub = shard_subscriber(rs->shard, slice->entries[i].slot);
+        uint32_t first = slice_first(batch, &slice->entries[i]);
+        uint32_t count = batch->count - first;
+        if (count == 0) {
+            continue;
+        }
+        slice->taken += count;
+        if (!(sub->flags & SUB_DIRECT)) {
+            shard_deliver_queued(rs->shard, sub, batch, first);
+            continue;
+        }
+        uint32_t start = batch_start(batch, first);
+        long want = (long)(batch->data.len - start);
+        long sent = put(client_of_sub(sub), batch->data.data + start, (size_t)want);
+        if (sent == want) {
+            sub->delivered += count;
+            slice->delivered += count;
+        } else {
+            shard_deliver_partial(rs->shard, sub, batch, first, sent, slice);
+        }
+    }
+    slice->now_ns = rs->rig->now_ns;
+}
+
+static void keep_history(struct rig *rig, const struct mail_subscribe *answer)
+{
+    rig->history_answers += 1;
+    rig->history_more = answer->more;
+    rig->history_state = answer->state;
+    rig->history_cursor = answer->cursor;
+    rig->history.len = 0;
+    for (uint32_t i = 0; i < answer->replay_count; i++) {
+        struct span payload = publication_payload(answer->replay[i]);
+        assert_int_equal(bytes_appendf(&rig->history, "%llu=%.*s;",
+                             (unsigned long long)answer->replay[i]->offset, (int)payload.len,
+                             (const char *)payload.data),
+            0);
+    }
+}
+
+static void subscribed(void *ctx, struct subscriber *sub, const struct mail_subscribe *answer)
+{
+    struct rig_shard *rs = ctx;
+
+    if (!sub) {
+        keep_history(rs->rig, answer);
+        return;
+    }
+    client_of_sub(sub)->answers += 1;
+    client_of_sub(sub)->state = answer->state;
+    client_of_sub(sub)->cursor = answer->cursor;
+}
+
+static void published(void *ctx, const struct publish_result *result)
+{
+    struct rig *rig = ((struct rig_shard *)ctx)->rig;
+
+    assert_true(rig->result_count < RIG_RESULTS_MAX);
+    rig->results[rig->result_count++] = *result;
+}
+
+static void slow(void *ctx, struct subscriber *sub, bool dropping)
+{
+    (void)ctx;
+    client_of_sub(sub)->slow_began += dropping;
+    client_of_sub(sub)->slow_ended += !dropping;
+}
+
+static void flushed(void *ctx, struct subscriber *sub)
+{
+    (void)ctx;
+    client_of_sub(sub)->flushed += 1;
+}
+
+static void doomed(void *ctx, struct subscriber *sub)
+{
+    (void)ctx;
+    rig_close(client_of_sub(sub));
+}
+
+static bool interest(void *ctx, struct span name, bool wanted)
+{
+    struct rig *rig = ((struct rig_shard *)ctx)->rig;
+
+    (void)name;
+    rig->wanted += wanted;
+    rig->unwanted += !wanted;
+    return !rig->closed_channels;
+}
+
+static void post(void *ctx, uint16_t shard, struct mail *mail)
+{
+    mail_chain_add(&((struct rig_shard *)ctx)->rig->shards[shard].in, mail);
+}
+
+/* ---- life ---- */
+
+void rig_init(struct rig *rig, uint16_t shard_count)
+{
+    memset(rig, 0, sizeof(*rig));
+    rig->now_ns = 3600ull * 1000000000;
+    rig->settings = (struct core_settings){
+        .shard_count = shard_count,
+        .store_id = 42,
+        .hash_key = {1, 2},
+        .history_bytes_total = 1 << 30,
+        .overload_bytes = 1 << 30,
+        .ns_count = 1,
+    };
+    rig->settings.ns[0] = (struct ns_settings){
+        .outbox_messages = 1000000,
+        .outbox_bytes = 1 << 30,
+        .history_messages = 100,
+        .history_bytes = 1 << 30,
+        .history_age_ms = 600000,
+    };
+}
+
+void rig_start(struct rig *rig)
+{
+    for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+        struct rig_shard *rs = &rig->shards[i];
+        const struct core_ports ports = {
+            .ctx = rs,
+            .encode = encode,
+            .encode_gap = encode_gap,
+            .wants_gaps = wants_gaps,
+            .deliver = deliver,
+            .write = write_spans,
+            .subscribed = subscribed,
+            .published = published,
+            .slow = slow,
+            .flushed = flushed,
+            .doomed = doomed,
+            .interest = interest,
+            .post = post,
+        };
+        rs->rig = rig;
+        slab_init(&rs->clients, sizeof(struct rig_client));
+        assert_int_equal(shard_create(i, &rig->settings, &ports, &rs->clients, &rs->shard), 0);
+        shard_begin_turn(rs->shard, rig->now_ns);
+    }
+}
+
+void rig_fini(struct rig *rig)
+{
+    for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+        struct rig_shard *rs = &rig->shards[i];
+        for (uint32_t slot = 0; slot < rs->clients.high_count; slot++) {
+            rig_close(slab_at(&rs->clients, slot));
+        }
+    }
+    rig_run(rig);
+    for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+        struct rig_shard *rs = &rig->shards[i];
+        rig->now_ns += 1000000000ull * 3600 * 24 * 365;
+        shard_begin_turn(rs->shard, rig->now_ns);
+        home_tick(rs->shard);
+        assert_int_equal(rs->shard->stats.channels, 0);
+        assert_int_equal(rs->shard->stats.homes, 0);
+        assert_int_equal(rs->shard->stats.subscriptions, 0);
+        assert_int_equal(rs->shard->stats.history_bytes, 0);
+        assert_int_equal(rs->shard->unswept_bytes, 0);
+        for (uint16_t to = 0; to < rig->settings.shard_count; to++) {
+            assert_int_equal(rs->shard->peers[to].in_flight, 0);
+            assert_int_equal(rs->shard->peers[to].behind.count, 0);
+            assert_int_equal(rs->shard->ingest_in_flight[to], 0);
+        }
+        shard_destroy(rs->shard);
+        for (uint32_t slot = 0; slot < rs->clients.high_count; slot++) {
+            bytes_fini(&((struct rig_client *)slab_at(&rs->clients, slot))->sent);
+        }
+        slab_fini(&rs->clients);
+    }
+    bytes_fini(&rig->history);
+}
+
+struct rig_client *rig_client(struct rig *rig, uint16_t shard)
+{
+    struct rig_shard *rs = &rig->shards[shard];
+    uint32_t slot = slab_alloc(&rs->clients);
+
+    assert_int_not_equal(slot, SLAB_NONE);
+    struct rig_client *client = slab_at(&rs->clients, slot);
+    client->rig = rig;
+    client->shard = shard;
+    client->room = -1;
+    shard_adopt(rs->shard, &client->sub, slot, 1, (int32_t)slot, true);
+    return client;
+}
+
+static struct shard *shard_of(struct rig_client *client)
+{
+    return client->rig->shards[client->shard].shard;
+}
+
+/* The slot is kept, so that the test can still look at it. */
+void rig_close(struct rig_client *client)
+{
+    if (!client->closed) {
+        client->closed = true;
+        shard_close(shard_of(client), &client->sub);
+    }
+}
+
+/* ---- doing things ---- */
+
+int rig_ask(struct rig_client *client, const char *channel, uint8_t framing, const char *since)
+{
+    uint64_t id;
+    return shard_subscribe(shard_of(client), &client->sub, span_str(channel), framing,
+        since_parse(span_str(since)), &id);
+}
+
+void rig_subscribe(
+    struct rig_client *client, const char *channel, uint8_t framing, const char *since)
+{
+    uint32_t before = client->answers;
+
+    assert_int_equal(rig_ask(client, channel, framing, since), 0);
+    rig_run(client->rig);
+    assert_int_equal(client->answers, before + 1);
+}
+
+int rig_order(struct rig *rig, uint16_t shard, struct publish_order order)
+{
+    return shard_publish(rig->shards[shard].shard, &order);
+}
+
+int rig_publish_keyed(
+    struct rig *rig, uint16_t shard, const char *channel, const char *payload, uint32_t key)
+{
+    return rig_order(rig, shard,
+        (struct publish_order){
+            .name = span_str(channel), .payload = span_str(payload), .key = key});
+}
+
+int rig_publish(struct rig *rig, uint16_t shard, const char *channel, const char *payload)
+{
+    return rig_publish_keyed(rig, shard, channel, payload, 0);
+}
+
+const char *rig_name_at(struct rig *rig, uint16_t shard, uint32_t n)
+{
+    static char names[8][32];
+    static uint32_t next;
+    char *name = names[next++ % 8];
+
+    for (uint32_t i = n * 1000;; i++) {
+        snprintf(name, sizeof(names[0]), "room:%u", i);
+        uint64_t hash = hash_bytes(&rig->settings.hash_key, name, strlen(name));
+        if ((uint16_t)(((hash >> 32) * rig->settings.shard_count) >> 32) == shard) {
+            return name;
+        }
+    }
+}
+
+void rig_receive(struct rig *rig, uint16_t shard)
+{
+    struct rig_shard *rs = &rig->shards[shard];
+    struct mail *mail = rs->in.first;
+
+    shard_begin_turn(rs->shard, rig->now_ns);
+    rs->in = (struct mail_chain){0};
+    while (mail) {
+        struct mail *next = mail->next;
+        shard_receive(rs->shard, mail);
+        mail = next;
+    }
+    shard_drain(rs->shard);
+}
+
+bool rig_sweep(struct rig *rig, uint16_t shard)
+{
+    return shard_sweep(rig->shards[shard].shard);
+}
+
+static bool moves(const struct rig *rig)
+{
+    bool more = false;
+
+    for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+        more = more || rig->shards[i].in.first || rig->shards[i].shard->self.first;
+    }
+    return more;
+}
+
+void rig_turn(struct rig *rig)
+{
+    for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+        rig_receive(rig, i);
+        rig_sweep(rig, i);
+    }
+}
+
+void rig_run(struct rig *rig)
+{
+    bool more = true;
+
+    for (int turns = 0; more; turns++) {
+        assert_true(turns < 100000);
+        more = false;
+        for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+            rig_receive(rig, i);
+            more = rig_sweep(rig, i) || more;
+        }
+        rig_check_books(rig);
+        more = more || moves(rig);
+    }
+}
+
+void rig_writable(struct rig_client *client, long room)
+{
+    client->room = room;
+    shard_writable(shard_of(client), &client->sub);
+    rig_run(client->rig);
+}
+
+const char *rig_sent(struct rig_client *client)
+{
+    return client->sent.data ? (const char *)client->sent.data : "";
+}
+
+void rig_forget(struct rig_client *client)
+{
+    client->sent.len = 0;
+    if (client->sent.data) {
+        client->sent.data[0] = 0;
+    }
+}
+
+/* ---- books ---- */
+
+struct books rig_books(struct rig_client *client)
+{
+    return subscriber_books(shard_of(client), &client->sub);
+}
+
+void rig_check_books(struct rig *rig)
+{
+    for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
+        struct rig_shard *rs = &rig->shards[i];
+        const struct books *all = &rs->shard->stats.books;
+        struct books sum = {0};
+        for (uint32_t slot = 0; slot < rs->clients.high_count; slot++) {
+            struct rig_client *client = slab_at(&rs->clients, slot);
+            struct books books = rig_books(client);
+            if (!client->closed) {
+                assert_int_equal(books_difference(&books), 0);
+            }
+            sum.accepted += books.accepted;
+            sum.delivered += books.delivered;
+            sum.queued += books.queued;
+            sum.pending += books.pending;
+        }
+        assert_int_equal(books_difference(all), 0);
+        assert_int_equal(sum.accepted, all->accepted);
+        assert_int_equal(sum.delivered, all->delivered);
+        assert_int_equal(sum.queued, all->queued);
+        assert_int_equal(sum.pending, all->pending);
+    }
+}
