@@ -110,8 +110,7 @@ struct class *class_get(struct shard *shard, struct channel *channel, uint8_t fr
     return class;
 }
 
-/* An empty class with nothing on the way goes; its channel perhaps with it. */
-static void class_release(struct shard *shard, struct class *class)
+void class_release(struct shard *shard, struct class *class)
 {
     struct channel *channel = class->channel;
 
@@ -225,14 +224,7 @@ void class_leave(struct shard *shard, struct class *class, struct subscriber *su
 /* Messages of one batch that are still to come for this entry. */
 static uint32_t batch_left(const struct batch *batch, uint32_t from)
 {
-    if (from == 0) {
-        return batch->count;
-    }
-    int32_t ahead = (int32_t)(from - batch->first_seq);
-    if (ahead <= 0) {
-        return batch->count;
-    }
-    return (uint32_t)ahead >= batch->count ? 0 : batch->count - (uint32_t)ahead;
+    return batch->count - batch_before(batch, from);
 }
 
 void class_hand_over(struct shard *shard, struct class *class, struct subscriber *sub)
@@ -368,12 +360,29 @@ static uint8_t batch_flags(const struct shard *shard, uint8_t framing)
     return shard->ports.wants_gaps(shard->ports.ctx, framing) ? BATCH_GAPS : 0;
 }
 
-/* One more publication is owed to every subscriber of the class. */
+/* Twice in each round of numbers what was accepted so far moves to the subscribers, so that nobody's
+ * count ever spans a whole one. */
+static void settle(struct shard *shard, struct class *class)
+{
+    const struct entry *entries = class_entries(class);
+
+    for (uint32_t i = 0; i < class->count; i++) {
+        struct subscriber *sub = shard_subscriber(shard, entries[i].slot);
+        struct subscription *subscription = subscriber_find(sub, class);
+        sub->accepted += class_distance(subscription->joined, class->published);
+        subscription->joined = class->published;
+    }
+}
+
+/* More publications are owed to every subscriber of the class. */
 static void count_accepted(struct shard *shard, struct class *class, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        class->published += 1;
-        class->published += class->published == 0;
+    uint32_t before = class->published;
+
+    class->published += count;
+    class->published += class->published < before; /* 0 is skipped. */
+    if ((class->published ^ before) >> 31) {
+        settle(shard, class);
     }
     shard->stats.books.accepted += (uint64_t) class->count * count;
     shard->stats.books.pending += (uint64_t) class->count * count;
@@ -389,8 +398,11 @@ static void drop_for_all(struct shard *shard, struct class *class, uint32_t coun
     for (uint32_t i = 0; i < class->count; i++) {
         shard_count_drop(shard, shard_subscriber(shard, entries[i].slot), DROP_MEMORY, count);
     }
-    if (class->flow) {
+    struct batch *open = class->flow ? class->flow->open : NULL;
+    if (open && open->count) {
         flow_seal(class->flow); /* A batch's numbers have no holes. */
+    } else if (open) {
+        open->first_seq = class->published;
     }
 }
 

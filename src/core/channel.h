@@ -77,6 +77,17 @@ static inline uint32_t class_distance(uint32_t from, uint32_t to)
     return to - from - (to < from);
 }
 
+/* How many of the batch's messages are numbered before `from` (0: none). */
+static inline uint32_t batch_before(const struct batch *batch, uint32_t from)
+{
+    uint32_t ahead = from ? class_distance(batch->first_seq, from) : 0;
+
+    if (ahead > INT32_MAX) {
+        return 0; /* `from` lies behind the batch's first. */
+    }
+    return ahead < batch->count ? ahead : batch->count;
+}
+
 /* The channel's local half, or NULL. */
 struct channel *channel_find(struct shard *shard, uint64_t hash, struct span name);
 
@@ -91,6 +102,9 @@ struct class *class_get(struct shard *shard, struct channel *channel, uint8_t fr
 
 /* Adds the subscriber behind all that is on its way. Returns 0 or -ENOMEM. */
 int class_join(struct shard *shard, struct class *class, struct subscriber *sub);
+
+/* An empty class with nothing on the way goes; its channel perhaps with it. */
+void class_release(struct shard *shard, struct class *class);
 
 /* Takes the subscriber out; what was on the way to it is dropped(closed). May free the class. */
 void class_leave(struct shard *shard, struct class *class, struct subscriber *sub);

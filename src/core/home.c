@@ -84,6 +84,9 @@ static struct cursor home_cursor(const struct shard *shard, const struct home *h
 
 static void ring_unlink(struct shard *shard, struct ring *ring)
 {
+    if (shard->ring_tick == ring) {
+        shard->ring_tick = ring->newer;
+    }
     *(ring->older ? &ring->older->newer : &shard->ring_oldest) = ring->newer;
     *(ring->newer ? &ring->newer->older : &shard->ring_newest) = ring->older;
     ring->older = ring->newer = NULL;
@@ -110,6 +113,14 @@ static void ring_pop(struct shard *shard, struct ring *ring)
     publication_unref(pub);
 }
 
+/* The empty ring, and perhaps its home, go at the next tick. */
+static void ring_clear(struct shard *shard, struct ring *ring)
+{
+    while (ring && ring->count) {
+        ring_pop(shard, ring);
+    }
+}
+
 static void ring_drop(struct shard *shard, struct home *home)
 {
     struct ring *ring = home->ring;
@@ -117,9 +128,7 @@ static void ring_drop(struct shard *shard, struct home *home)
     if (!ring) {
         return;
     }
-    while (ring->count) {
-        ring_pop(shard, ring);
-    }
+    ring_clear(shard, ring);
     ring_unlink(shard, ring);
     mem_free(ring);
     home->ring = NULL;
@@ -152,7 +161,9 @@ static void ring_trim(struct shard *shard, struct ring *ring, const struct ns_se
 {
     while (ring->count) {
         const struct publication *oldest = ring->slots[ring->head];
-        bool old = shard->now_ns - oldest->time_ns > ns->history_age_ms * 1000000;
+        /* Another shard took it in: its clock may be ahead of this turn's. */
+        bool old = shard->now_ns > oldest->time_ns &&
+                   shard->now_ns - oldest->time_ns > ns->history_age_ms * 1000000;
         if (ring->count <= ns->history_messages && ring->bytes <= ns->history_bytes && !old) {
             return;
         }
@@ -168,6 +179,7 @@ static void ring_push(struct shard *shard, struct home *home, struct publication
     struct ring *ring = home->ring;
 
     if (ns->history_messages == 0) {
+        ring_clear(shard, ring); /* Until a reload there was one, and it may not have holes. */
         return;
     }
     if (!ring || ring->count == ring->cap) {
@@ -204,6 +216,20 @@ static void chunk_post(struct shard *shard, uint16_t to)
     }
 }
 
+static void post_behind(struct shard *shard, uint16_t to, const struct behind *behind)
+{
+    struct mail_behind *mail = mem_alloc(sizeof(*mail) + behind->name_len);
+
+    *mail = (struct mail_behind){.mail = {.kind = MAIL_BEHIND},
+        .hash = behind->hash,
+        .from = behind->from,
+        .to = behind->to,
+        .count = behind->count,
+        .name_len = behind->name_len};
+    memcpy(mail->name, behind->name, behind->name_len);
+    shard_post(shard, to, &mail->mail);
+}
+
 /* Past the bound the listener is told what it misses instead. */
 static void note_behind(struct shard *shard, uint16_t to, const struct home *home, uint64_t offset)
 {
@@ -221,6 +247,7 @@ static void note_behind(struct shard *shard, uint16_t to, const struct home *hom
         .hash = home->hash, .from = offset, .to = offset, .count = 1, .name_len = home->name_len};
     memcpy(behind->name, name.data, name.len);
     if (table_add(table, (struct table_item *)behind) != 0) {
+        post_behind(shard, to, behind); /* No room to gather more: told at once. */
         mem_free(behind);
     }
 }
@@ -256,20 +283,6 @@ static void lend(struct shard *shard, uint16_t to, const struct home *home, stru
     }
 }
 
-void home_post_chunks(struct shard *shard)
-{
-    for (uint16_t to = 0; to < shard->settings->shard_count; to++) {
-        chunk_post(shard, to);
-        uint64_t credit = shard->peers[to].credit;
-        struct mail_credit *mail = credit ? mem_try_alloc(sizeof(*mail)) : NULL;
-        if (mail) {
-            *mail = (struct mail_credit){.mail = {.kind = MAIL_CREDIT}, .bytes = credit};
-            shard->peers[to].credit = 0;
-            shard_post(shard, to, &mail->mail);
-        }
-    }
-}
-
 /* Half the bound is free again: say what was missed, and go on. */
 static void report_behind(struct shard *shard, uint16_t to)
 {
@@ -278,18 +291,33 @@ static void report_behind(struct shard *shard, uint16_t to)
     struct behind *behind;
 
     while ((behind = (struct behind *)table_next(&peer->behind, &cursor))) {
-        struct mail_behind *mail = mem_alloc(sizeof(*mail) + behind->name_len);
-        *mail = (struct mail_behind){.mail = {.kind = MAIL_BEHIND},
-            .hash = behind->hash,
-            .from = behind->from,
-            .to = behind->to,
-            .count = behind->count,
-            .name_len = behind->name_len};
-        memcpy(mail->name, behind->name, behind->name_len);
-        shard_post(shard, to, &mail->mail);
+        post_behind(shard, to, behind);
         mem_free(behind);
     }
     table_fini(&peer->behind);
+}
+
+static bool may_report(const struct shard *shard, uint16_t to)
+{
+    const struct peer_shard *peer = &shard->peers[to];
+    return peer->behind.count && peer->in_flight <= shard->settings->overload_bytes / 2;
+}
+
+void home_post_chunks(struct shard *shard)
+{
+    for (uint16_t to = 0; to < shard->settings->shard_count; to++) {
+        chunk_post(shard, to);
+        if (may_report(shard, to)) {
+            report_behind(shard, to); /* Nothing is out whose return would do it. */
+        }
+        uint64_t credit = shard->peers[to].credit;
+        struct mail_credit *mail = credit ? mem_try_alloc(sizeof(*mail)) : NULL;
+        if (mail) {
+            *mail = (struct mail_credit){.mail = {.kind = MAIL_CREDIT}, .bytes = credit};
+            shard->peers[to].credit = 0;
+            shard_post(shard, to, &mail->mail);
+        }
+    }
 }
 
 void home_chunk_back(struct shard *shard, struct mail_chunk *chunk)
@@ -301,7 +329,7 @@ void home_chunk_back(struct shard *shard, struct mail_chunk *chunk)
     for (uint32_t i = 0; i < chunk->count; i++) {
         publication_unref(chunk->pubs[i]);
     }
-    if (peer->behind.count && peer->in_flight <= shard->settings->overload_bytes / 2) {
+    if (may_report(shard, chunk->mail.from)) {
         report_behind(shard, chunk->mail.from);
     }
     mem_free(chunk);
@@ -327,6 +355,20 @@ static void answer_publisher(struct shard *shard, const struct publication *pub,
     shard_post(shard, pub->mail.from, &mail->mail);
 }
 
+/* A listener that joins now has what was missed before in its replay, or asked for none of it. */
+static void report_channel(struct shard *shard, uint16_t to, const struct home *home)
+{
+    struct span name = home_name(home);
+    struct table *table = &shard->peers[to].behind;
+    struct behind *behind = (struct behind *)table_find(table, home->hash, behind_equal, &name);
+
+    if (behind) {
+        table_remove(table, (struct table_item *)behind);
+        post_behind(shard, to, behind);
+        mem_free(behind);
+    }
+}
+
 static bool any_behind(const struct shard *shard, const struct home *home)
 {
     for (uint64_t left = home->shards; left; left &= left - 1) {
@@ -335,6 +377,19 @@ static bool any_behind(const struct shard *shard, const struct home *home)
         }
     }
     return false;
+}
+
+static void home_release(struct shard *shard, struct home *home)
+{
+    if (home->shards || home->ring || home->waiting) {
+        return;
+    }
+    if (home->next_offset - 1 > shard->floor) {
+        shard->floor = home->next_offset - 1;
+    }
+    table_remove(&shard->homes, (struct table_item *)home);
+    shard->stats.homes -= 1;
+    mem_free(home);
 }
 
 void home_publish(struct shard *shard, struct publication *pub)
@@ -355,6 +410,7 @@ void home_publish(struct shard *shard, struct publication *pub)
     if (once_find(&shard->once, pub->once, shard->now_ns, &first)) {
         answer_publisher(shard, pub, first, 0, true);
         publication_unref(pub);
+        home_release(shard, home);
         return;
     }
     pub->epoch = home_epoch(shard, home);
@@ -368,6 +424,7 @@ void home_publish(struct shard *shard, struct publication *pub)
         lend(shard, (uint16_t)__builtin_ctzll(left), home, pub);
     }
     publication_unref(pub);
+    home_release(shard, home); /* Without history and listeners only its number was needed. */
 }
 
 /* What the ring has for this cursor: how many of its last entries to replay. */
@@ -414,6 +471,7 @@ static void fill_replay(
     mail->replay = mem_try_alloc(count * sizeof(struct publication *));
     if (!mail->replay) {
         mail->state = SUBSCRIBE_RESET;
+        mail->more = false;
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -441,20 +499,8 @@ static void answer_subscriber(struct shard *shard, struct home *home, struct mai
     fill_replay(shard, home, mail, count);
     mail->mail.kind = MAIL_SUBSCRIBED;
     chunk_post(shard, to); /* What was published before goes before. */
+    report_channel(shard, to, home);
     shard_post(shard, to, &mail->mail);
-}
-
-static void home_release(struct shard *shard, struct home *home)
-{
-    if (home->shards || home->ring || home->waiting) {
-        return;
-    }
-    if (home->next_offset - 1 > shard->floor) {
-        shard->floor = home->next_offset - 1;
-    }
-    table_remove(&shard->homes, (struct table_item *)home);
-    shard->stats.homes -= 1;
-    mem_free(home);
 }
 
 void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
@@ -464,6 +510,7 @@ void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
 
     if (!home) {
         mail->state = SUBSCRIBE_RESET;
+        mail->failed = true;
         mail->mail.kind = MAIL_SUBSCRIBED;
         shard_post(shard, mail->mail.from, &mail->mail);
         return;
@@ -550,7 +597,7 @@ void home_opened(struct shard *shard, struct span name)
 static void begin_epoch(struct shard *shard, struct home *home)
 {
     home->serial = shard->serial;
-    ring_drop(shard, home);
+    ring_clear(shard, home->ring);
 }
 
 void home_new_epoch(struct shard *shard, struct span name)
@@ -571,21 +618,34 @@ void home_new_epoch(struct shard *shard, struct span name)
     }
 }
 
+/* Over the budget, what was used least recently goes first. */
+static void keep_budget(struct shard *shard)
+{
+    for (int i = 0; i < TICK_RINGS_MAX && shard->ring_oldest; i++) {
+        struct home *home = shard->ring_oldest->home;
+        if (shard->stats.history_bytes <= shard->settings->history_bytes_total) {
+            return;
+        }
+        ring_drop(shard, home);
+        home_release(shard, home);
+    }
+}
+
 void home_tick(struct shard *shard)
 {
-    struct ring *ring = shard->ring_oldest;
-
+    keep_budget(shard);
+    struct ring *ring = shard->ring_tick ? shard->ring_tick : shard->ring_oldest;
     for (int i = 0; i < TICK_RINGS_MAX && ring; i++) {
         struct home *home = ring->home;
         struct ring *newer = ring->newer;
-        bool poor = shard->stats.history_bytes > shard->settings->history_bytes_total;
         ring_trim(shard, ring, &shard->settings->ns[home->ns]);
-        if (ring->count == 0 || poor) {
+        if (ring->count == 0) {
             ring_drop(shard, home);
             home_release(shard, home);
         }
         ring = newer;
     }
+    shard->ring_tick = ring;
 }
 
 void home_fini(struct shard *shard)

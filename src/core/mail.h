@@ -65,6 +65,7 @@ struct mail_subscribe {
     /* The answer. */
     uint8_t state;        /* enum subscribe_state */
     bool more;            /* History only: the limit cut it off. */
+    bool failed;          /* Home had no memory: it does not know of this listener. */
     struct cursor cursor; /* Where the listener stands after the replay. */
     uint32_t replay_count;
     struct publication **replay; /* Lent. */

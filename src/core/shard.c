@@ -205,12 +205,15 @@ static void attach(struct shard *shard, struct subscriber *sub, struct channel *
     uint8_t framing, const struct mail_subscribe *answer)
 {
     channel->pending_count += 1; /* Keeps the channel while the answer is worked in. */
-    struct class *class = class_get(shard, channel, framing);
+    struct class *class = answer->failed ? NULL : class_get(shard, channel, framing);
     if (class && class_join(shard, class, sub) == 0) {
         shard->ports.subscribed(shard->ports.ctx, sub, answer);
         queue_replay(shard, sub, channel, framing, answer);
     } else {
         shard_doom(shard, sub); /* No memory to serve it: it may try again elsewhere. */
+        if (class) {
+            class_release(shard, class);
+        }
     }
     channel->pending_count -= 1;
     channel_release(shard, channel);
@@ -450,7 +453,14 @@ int shard_unsubscribe(
             return 0;
         }
     }
-    return -ENOENT;
+    struct pending *pending = channel && channel->pending_count && sub->pending_count
+                                  ? find_pending(shard, sub->slot, name, framing)
+                                  : NULL;
+    if (pending) {
+        pending->slot = SLAB_NONE; /* Its answer will find nobody. */
+        sub->pending_count -= 1;
+    }
+    return pending ? 0 : -ENOENT;
 }
 
 int shard_history(

@@ -84,7 +84,8 @@ struct shard {
     uint64_t floor;  /* Offsets up to this were used by channels now forgotten. */
     uint32_t serial; /* How often channels began a new epoch. */
     struct ring *ring_oldest, *ring_newest;
-    struct once once; /* Idempotency keys this home has seen. */
+    struct ring *ring_tick; /* Where home_tick() goes on; NULL: at the oldest. */
+    struct once once;       /* Idempotency keys this home has seen. */
 };
 
 /* settings and subscribers are shared and must outlive the shard. */
@@ -126,7 +127,8 @@ bool shard_busy(const struct shard *shard, struct span name);
 MUST_USE int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name,
     uint8_t framing, struct since since, uint64_t *ret_id);
 
-/* Returns 0, or -ENOENT when there is no such subscription. */
+/* Also takes back one that is not answered yet: ports.subscribed() then comes with NULL. Returns 0,
+ * or -ENOENT when there is no such subscription. */
 int shard_unsubscribe(
     struct shard *shard, struct subscriber *sub, struct span name, uint8_t framing);
 

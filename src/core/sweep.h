@@ -40,12 +40,11 @@ static inline uint32_t slice_first(const struct batch *batch, struct entry *entr
     if (__builtin_expect(entry->from == 0, 1)) {
         return 0;
     }
-    int32_t ahead = (int32_t)(entry->from - batch->first_seq);
-    if (ahead >= (int32_t)batch->count) {
-        return batch->count;
+    uint32_t before = batch_before(batch, entry->from);
+    if (before < batch->count) {
+        entry->from = 0;
     }
-    entry->from = 0;
-    return ahead > 0 ? (uint32_t)ahead : 0;
+    return before;
 }
 
 #endif

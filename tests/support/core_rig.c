@@ -251,7 +251,9 @@ void rig_fini(struct rig *rig)
         struct rig_shard *rs = &rig->shards[i];
         rig->now_ns += 1000000000ull * 3600 * 24 * 365;
         shard_begin_turn(rs->shard, rig->now_ns);
-        home_tick(rs->shard);
+        for (int tick = 0; tick < 50; tick++) {
+            home_tick(rs->shard);
+        }
         assert_int_equal(rs->shard->stats.channels, 0);
         assert_int_equal(rs->shard->stats.homes, 0);
         assert_int_equal(rs->shard->stats.subscriptions, 0);
