@@ -48,14 +48,11 @@ static bool has_classes(const struct channel *channel)
     return channel->first.channel || channel->first.next;
 }
 
-/* Without memory for the letter home merely goes on sending us what nobody here wants. */
+/* Not a letter that may be lost: home would go on sending, and remember the channel for ever. */
 static void tell_home(struct shard *shard, const struct channel *channel)
 {
-    struct mail_unsubscribe *mail = mem_try_alloc(sizeof(*mail) + channel->name_len);
+    struct mail_unsubscribe *mail = mem_alloc(sizeof(*mail) + channel->name_len);
 
-    if (!mail) {
-        return;
-    }
     *mail = (struct mail_unsubscribe){
         .mail = {.kind = MAIL_UNSUBSCRIBE},
         .hash = channel->hash,

@@ -127,10 +127,11 @@ static void keep_history(struct rig *rig, const struct mail_subscribe *answer)
     rig->history.len = 0;
     for (uint32_t i = 0; i < answer->replay_count; i++) {
         struct span payload = publication_payload(answer->replay[i]);
-        assert_int_equal(bytes_appendf(&rig->history, "%llu=%.*s;",
-                             (unsigned long long)answer->replay[i]->offset, (int)payload.len,
-                             (const char *)payload.data),
-            0);
+        if (bytes_appendf(&rig->history, "%llu=%.*s;",
+                (unsigned long long)answer->replay[i]->offset, (int)payload.len,
+                (const char *)payload.data) != 0) {
+            return; /* A test of memory running out. */
+        }
     }
 }
 
