@@ -210,7 +210,7 @@ void class_leave(struct shard *shard, struct class *class, struct subscriber *su
     uint32_t index = subscription->index;
     uint32_t pending = class_pending(class, index);
     sub->accepted += class_distance(subscription->joined, class->published);
-    shard_count_drop(shard, sub, DROP_CLOSED, pending);
+    shard_count_drop(shard, sub, class->channel->ns, DROP_CLOSED, pending);
     shard->stats.books.pending -= pending;
     shard->stats.subscriptions -= 1;
     subscriber_remove(sub, subscription);
@@ -246,7 +246,7 @@ void class_hand_over(struct shard *shard, struct class *class, struct subscriber
         if (left) {
             shard->stats.books.pending -= left;
             if (batch->flags & BATCH_LOST) {
-                shard_count_drop(shard, sub, DROP_OVERLOAD, left);
+                shard_count_drop(shard, sub, batch->ns, DROP_OVERLOAD, left);
             } else {
                 shard_deliver_queued(shard, sub, batch, batch->count - left);
             }
@@ -382,6 +382,7 @@ static void count_accepted(struct shard *shard, struct class *class, uint32_t co
         settle(shard, class);
     }
     shard->stats.books.accepted += (uint64_t) class->count * count;
+    shard->ns_stats[class->channel->ns].accepted += (uint64_t) class->count * count;
     shard->stats.books.pending += (uint64_t) class->count * count;
 }
 
@@ -393,7 +394,8 @@ static void drop_for_all(struct shard *shard, struct class *class, uint32_t coun
     count_accepted(shard, class, count);
     shard->stats.books.pending -= (uint64_t) class->count * count;
     for (uint32_t i = 0; i < class->count; i++) {
-        shard_count_drop(shard, shard_subscriber(shard, entries[i].slot), DROP_MEMORY, count);
+        shard_count_drop(shard, shard_subscriber(shard, entries[i].slot), class->channel->ns,
+            DROP_MEMORY, count);
     }
     struct batch *open = class->flow ? class->flow->open : NULL;
     if (open && open->count) {

@@ -417,6 +417,8 @@ void home_publish(struct shard *shard, struct publication *pub)
     pub->offset = home->next_offset++;
     shard->stats.publications += 1;
     shard->stats.publication_bytes += pub->payload_len;
+    shard->ns_stats[home->ns].publications += 1;
+    shard->ns_stats[home->ns].publication_bytes += pub->payload_len;
     once_add(&shard->once, pub->once, shard->now_ns, home_cursor(shard, home));
     answer_publisher(shard, pub, home_cursor(shard, home), 0, false);
     ring_push(shard, home, pub);

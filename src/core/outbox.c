@@ -247,7 +247,7 @@ static void evict(
     bool tell = (batch->flags & BATCH_GAPS) && reason != DROP_CONFLATED;
 
     count_queued(shard, box, &part, -1);
-    shard_count_drop(shard, sub, reason, count);
+    shard_count_drop(shard, sub, batch->ns, reason, count);
     if (tell) {
         channel->batch_count += 1; /* Stays while we look at it. */
     }
@@ -274,7 +274,7 @@ static void evict_silently(
     struct run part = {.batch = run->batch, .first = run->first, .count = (uint16_t)count};
 
     count_queued(shard, sub->outbox, &part, -1);
-    shard_count_drop(shard, sub, DROP_MEMORY, count);
+    shard_count_drop(shard, sub, part.batch->ns, DROP_MEMORY, count);
     run->first += count;
     run->count -= (uint16_t)count;
     if (run->count == 0) {
@@ -379,14 +379,14 @@ static void push_newest_dropped(
     uint32_t count = fitting(box, &shard->settings->ns[batch->ns], batch, first);
 
     if (count && append_run(shard, box, batch, first, count) != 0) {
-        shard_count_drop(shard, sub, DROP_MEMORY, batch->count - first);
+        shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - first);
         return;
     }
     uint32_t lost = batch->count - first - count;
     if (lost == 0) {
         return;
     }
-    shard_count_drop(shard, sub, DROP_SLOW, lost);
+    shard_count_drop(shard, sub, batch->ns, DROP_SLOW, lost);
     if ((batch->flags & BATCH_GAPS) && reserve_run(box) == 0) {
         add_gap(box, box->tail, batch->channel, batch->framing, DROP_SLOW,
             batch->messages[first + count].offset, batch->messages[batch->count - 1].offset);
@@ -422,7 +422,7 @@ static void push_conflated(
         uint32_t key = conflation_key(batch, i);
         uint32_t old;
         if (append_run(shard, box, batch, i, 1) != 0) {
-            shard_count_drop(shard, sub, DROP_MEMORY, batch->count - i);
+            shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - i);
             return;
         }
         uint32_t number = box->run_base + box->tail - 1;
@@ -439,11 +439,11 @@ static void push_or_disconnect(
     uint32_t count = batch->count - first;
 
     if (fitting(sub->outbox, &shard->settings->ns[batch->ns], batch, first) < count) {
-        shard_count_drop(shard, sub, DROP_SLOW, count);
+        shard_count_drop(shard, sub, batch->ns, DROP_SLOW, count);
         sub->flags |= SUB_DOOMED_SLOW;
         shard_doom(shard, sub);
     } else if (append_run(shard, sub->outbox, batch, first, count) != 0) {
-        shard_count_drop(shard, sub, DROP_MEMORY, count);
+        shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, count);
     }
 }
 
@@ -453,19 +453,19 @@ void outbox_push(struct shard *shard, struct subscriber *sub, struct batch *batc
 
     CHECK(first < batch->count);
     if (!box) {
-        shard_count_drop(shard, sub, DROP_MEMORY, batch->count - first);
+        shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - first);
         return;
     }
     if (batch->flags & BATCH_REPLAY) {
         if (append_run(shard, box, batch, first, batch->count - first) != 0) {
-            shard_count_drop(shard, sub, DROP_MEMORY, batch->count - first);
+            shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - first);
         }
         return;
     }
     switch ((enum outbox_policy)shard->settings->ns[batch->ns].policy) {
     case OUTBOX_DROP_OLDEST:
         if (append_run(shard, box, batch, first, batch->count - first) != 0) {
-            shard_count_drop(shard, sub, DROP_MEMORY, batch->count - first);
+            shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - first);
         } else {
             drop_oldest(shard, sub, batch->ns, batch);
         }
@@ -492,7 +492,7 @@ void outbox_push_rest(
     CHECK(first < batch->count);
     struct outbox *box = outbox_get(sub);
     if (!box) {
-        shard_count_drop(shard, sub, DROP_MEMORY, batch->count - first);
+        shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - first);
         shard_doom(shard, sub); /* Half a frame is out: nothing sensible can follow it. */
         return;
     }
@@ -503,7 +503,7 @@ void outbox_push_rest(
     }
     /* A message that has begun must be finished: it stands alone, exempt from the bounds. */
     if (append_run(shard, box, batch, first, 1) != 0) {
-        shard_count_drop(shard, sub, DROP_MEMORY, batch->count - first);
+        shard_count_drop(shard, sub, batch->ns, DROP_MEMORY, batch->count - first);
         shard_doom(shard, sub);
         return;
     }
@@ -615,6 +615,7 @@ static void advance_batch(
         run->count -= 1;
         sub->delivered += 1;
         shard->stats.books.delivered += 1;
+        shard->ns_stats[run->batch->ns].delivered += 1;
     }
     release_run(shard, run);
 }
@@ -722,7 +723,12 @@ void outbox_drop(struct shard *shard, struct subscriber *sub, uint8_t reason)
         return;
     }
     shard->stats.books.queued -= box->messages;
-    shard_count_drop(shard, sub, reason, box->messages);
+    for (uint32_t i = box->head; i < box->tail; i++) {
+        const struct run *run = &box->runs[i];
+        if (run->kind == RUN_BATCH) {
+            shard_count_drop(shard, sub, run->batch->ns, reason, run->count);
+        }
+    }
     box->messages = 0;
     outbox_free(shard, sub);
 }

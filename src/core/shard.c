@@ -168,6 +168,7 @@ static void queue_replay(struct shard *shard, struct subscriber *sub, struct cha
 
     sub->accepted += answer->replay_count;
     shard->stats.books.accepted += answer->replay_count;
+    shard->ns_stats[channel->ns].accepted += answer->replay_count;
     for (uint32_t i = 0; i < answer->replay_count; i++) {
         const struct publication *pub = answer->replay[i];
         if (!batch) {
@@ -182,7 +183,7 @@ static void queue_replay(struct shard *shard, struct subscriber *sub, struct cha
         }
         if (!batch || batch_reserve_message(batch) != 0 ||
             shard->ports.encode(shard->ports.ctx, framing, pub, &batch->data) != 0) {
-            shard_count_drop(shard, sub, DROP_MEMORY, 1);
+            shard_count_drop(shard, sub, channel->ns, DROP_MEMORY, 1);
             continue;
         }
         batch->messages[batch->count++] = (struct batch_message){
@@ -499,12 +500,14 @@ void shard_mark_dirty(struct shard *shard, struct subscriber *sub)
     }
 }
 
-void shard_count_drop(struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count)
+void shard_count_drop(
+    struct shard *shard, struct subscriber *sub, uint8_t ns, uint8_t reason, uint64_t count)
 {
     if (count == 0) {
         return;
     }
     shard->stats.books.dropped[reason] += count;
+    shard->ns_stats[ns].dropped[reason] += count;
     if (!sub->dropped) {
         sub->dropped = mem_zalloc(DROP_REASONS * sizeof(*sub->dropped));
     }
@@ -625,7 +628,7 @@ void shard_deliver_queued(
     struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first)
 {
     if (sub->flags & SUB_DOOMED) {
-        shard_count_drop(shard, sub, DROP_CLOSED, batch->count - first);
+        shard_count_drop(shard, sub, batch->ns, DROP_CLOSED, batch->count - first);
         return;
     }
     outbox_push(shard, sub, batch, first);
@@ -639,7 +642,7 @@ void shard_deliver_partial(struct shard *shard, struct subscriber *sub, struct b
         sent = 0;
     }
     if (sent < 0) {
-        shard_count_drop(shard, sub, DROP_CLOSED, batch->count - first);
+        shard_count_drop(shard, sub, batch->ns, DROP_CLOSED, batch->count - first);
         shard_doom(shard, sub);
         return;
     }

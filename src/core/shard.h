@@ -47,6 +47,15 @@ struct shard_stats {
     double latency_sum_seconds;
 };
 
+/* The same by namespace, at the index of its settings. What is queued is counted in all only. */
+struct ns_stats {
+    uint64_t accepted;
+    uint64_t delivered;
+    uint64_t dropped[DROP_REASONS];
+    uint64_t publications;
+    uint64_t publication_bytes;
+};
+
 struct peer_shard { /* What home knows of a listening shard. */
     struct mail_chunk *open;
     uint64_t in_flight;  /* Bytes lent out and not come back. */
@@ -61,6 +70,7 @@ struct shard {
     struct slab *subscribers; /* conn's slots; each starts with a struct subscriber. */
     uint64_t now_ns;
     struct shard_stats stats;
+    struct ns_stats ns_stats[CORE_NAMESPACES_MAX];
 
     struct table channels;
     struct table homes;
@@ -173,7 +183,8 @@ static inline struct subscriber *shard_subscriber(const struct shard *shard, uin
 /* Internal: marks for the flush phase. */
 void shard_mark_dirty(struct shard *shard, struct subscriber *sub);
 /* Internal: counts dropped messages. */
-void shard_count_drop(struct shard *shard, struct subscriber *sub, uint8_t reason, uint64_t count);
+void shard_count_drop(
+    struct shard *shard, struct subscriber *sub, uint8_t ns, uint8_t reason, uint64_t count);
 /* Internal: is the subscriber fit for direct sends? */
 void shard_update_direct(struct subscriber *sub);
 

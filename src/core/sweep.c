@@ -36,7 +36,7 @@ static void lose_slice(struct shard *shard, struct slice *slice)
             continue;
         }
         slice->taken += count;
-        shard_count_drop(shard, sub, DROP_OVERLOAD, count);
+        shard_count_drop(shard, sub, batch->ns, DROP_OVERLOAD, count);
         if (batch->flags & BATCH_GAPS) {
             outbox_gap(shard, sub, batch->channel, batch->framing, batch->gap_from, batch->gap_to,
                 DROP_OVERLOAD);
@@ -77,6 +77,7 @@ static void sweep_slice(struct shard *shard, struct flow *flow, bool send)
     }
     flow->index += slice.count;
     shard->stats.books.delivered += slice.delivered;
+    shard->ns_stats[slice.batch->ns].delivered += slice.delivered;
     shard->stats.books.pending -= slice.taken;
     shard->stats.sweeps += 1;
 }
