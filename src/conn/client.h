@@ -25,7 +25,14 @@ enum client_state {
     CLIENT_LINGER,  /* Closed for writing; what still comes is read and forgotten, 1 s at most. */
 };
 
-enum client_kind { CLIENT_PLAIN, CLIENT_USER, CLIENT_ROOM, CLIENT_CHANNELS, CLIENT_V1 };
+enum client_kind {
+    CLIENT_PLAIN,
+    CLIENT_USER,
+    CLIENT_ROOM,
+    CLIENT_CHANNELS,
+    CLIENT_V1,
+    CLIENT_KINDS
+};
 
 enum {                  /* client.flags */
     CLIENT_DEFLATE = 1, /* permessage-deflate was agreed. */

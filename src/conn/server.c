@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "conn/commands.h"
 #include "conn/publish.h"
+#include "conn/report.h"
 #include "conn/ws.h"
+#include "core/name.h"
 #include "rt/clock.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -102,11 +103,10 @@ static struct client *client_open(struct conn_server *server, int fd)
     return client;
 }
 
-static void uncount_kind(struct conn_server *server, const struct client *client)
+static void uncount(struct conn_server *server, const struct client *client)
 {
-    server->stats.websockets -= client->protocol == CLIENT_WS;
-    server->stats.users -= client->protocol == CLIENT_WS && client->kind == CLIENT_USER;
-    server->stats.rooms -= client->protocol == CLIENT_WS && client->kind == CLIENT_ROOM;
+    server->stats.websockets[client->kind] -= client->protocol == CLIENT_WS;
+    server->stats.slow_ended += (client->sub.flags & SUB_DROPPING) != 0;
 }
 
 void client_close(struct conn_server *server, struct client *client)
@@ -114,7 +114,7 @@ void client_close(struct conn_server *server, struct client *client)
     uint32_t slot = client->sub.slot;
     int fd = client->sub.handle;
 
-    uncount_kind(server, client);
+    uncount(server, client);
     http_session_end(client->session);
     client->session = NULL;
     shard_close(server->shard, &client->sub);
@@ -671,14 +671,10 @@ static void port_published(void *ctx, const struct publish_result *result)
 static void port_slow(void *ctx, struct subscriber *sub, bool dropping)
 {
     struct conn_server *server = ctx;
-    struct client *client = client_of(sub);
-    struct books books = subscriber_books(server->shard, sub);
 
     server->stats.slow_began += dropping;
     server->stats.slow_ended += !dropping;
-    LOG(dropping ? LOG_WARN : LOG_INFO, dropping ? "conn.slow" : "conn.recovered",
-        LOG_X("conn", conn_client_id(server, client)), LOG_U("queued", books.queued),
-        LOG_U("dropped", books_dropped(&books)));
+    report_slow(server, client_of(sub), dropping);
 }
 
 static void port_doomed(void *ctx, struct subscriber *sub)
@@ -687,7 +683,8 @@ static void port_doomed(void *ctx, struct subscriber *sub)
     struct client *client = client_of(sub);
 
     if ((sub->flags & SUB_DOOMED_SLOW) && client->protocol == CLIENT_WS) {
-        LOG(LOG_WARN, "conn.too_slow", LOG_X("conn", conn_client_id(server, client)));
+        server->stats.cut_policy += 1;
+        report_cut(server, client, "slow, and the policy is disconnect");
     }
     client_close(server, client);
 }
@@ -702,10 +699,26 @@ static void port_flushed(void *ctx, struct subscriber *sub)
     }
 }
 
+/* Each channel has one home, so that what homes count adds up to distinct users and rooms. */
+static void count_channel(struct conn_stats *stats, struct span name, bool wanted)
+{
+    struct span ns = name_namespace(name);
+    uint32_t one = wanted ? 1 : UINT32_MAX;
+
+    stats->channels += one;
+    if (span_equal(ns, span_str("user"))) {
+        stats->user_channels += one;
+    } else if (span_equal(ns, span_str("room"))) {
+        stats->room_channels += one;
+    }
+}
+
 static bool port_interest(void *ctx, struct span name, bool wanted)
 {
     struct conn_server *server = ctx;
-    return server->ports.interest(server->ports.ctx, name, wanted);
+
+    count_channel(&server->stats, name, wanted);
+    return !server->ports.interest || server->ports.interest(server->ports.ctx, name, wanted);
 }
 
 static void port_post(void *ctx, uint16_t shard, struct mail *mail)
@@ -767,7 +780,7 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
         .slow = port_slow,
         .doomed = port_doomed,
         .flushed = port_flushed,
-        .interest = setup->ports->interest ? port_interest : NULL,
+        .interest = port_interest,
         .post = port_post,
     };
     const struct http_ports http_ports = {

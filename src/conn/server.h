@@ -74,9 +74,11 @@ struct conn_stats {
     uint64_t violations;      /* WebSocket protocol errors. */
     uint64_t publish_dropped; /* From room clients, with nobody to tell. */
     uint64_t slow_began, slow_ended;
-    uint32_t websockets;   /* Now. */
-    uint32_t clients;      /* Now, HTTP included. */
-    uint32_t users, rooms; /* Sockets by endpoint, now. */
+    uint64_t cut_policy, cut_operator;
+    uint32_t clients;                  /* Now, HTTP included. */
+    uint32_t websockets[CLIENT_KINDS]; /* Now, by endpoint. */
+    /* Channels somebody listens to, on whichever shard, of which this one is the home. */
+    uint32_t user_channels, room_channels, channels;
 };
 
 /* Deadlines that are all equally far away when they are set: a queue, no timer each. */

@@ -8,9 +8,9 @@
 
 #include "base/check.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "conn/commands.h"
+#include "conn/report.h"
 #include "conn/server.h"
 #include "conn/target.h"
 #include "conn/ws.h"
@@ -69,13 +69,11 @@ static void become_websocket(struct conn_server *server, struct client *client)
 {
     client->protocol = CLIENT_WS;
     server->stats.handshakes += 1;
-    server->stats.websockets += 1;
-    server->stats.users += client->kind == CLIENT_USER;
-    server->stats.rooms += client->kind == CLIENT_ROOM;
+    server->stats.websockets[client->kind] += 1;
     if (client->kind != CLIENT_ROOM || client->extra->client_id.len == 0) {
         ws_extra_free(client);
     }
-    LOG(LOG_DEBUG, "conn.open", LOG_X("conn", conn_client_id(server, client)));
+    report_open(server, client);
 }
 
 /* The late 101 of a raw socket; frames that came meanwhile are read in the next turn. */
