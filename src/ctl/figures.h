@@ -1,0 +1,92 @@
+/* Figures: what a gateway counts, gathered from all its shards, ready to be written down.
+ *
+ * Plain numbers, no pointers into anybody's state: role fills the struct from copies, metrics.h
+ * writes it as Prometheus text, stats.h as JSON.
+ */
+#ifndef CTL_FIGURES_H
+#define CTL_FIGURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/settings.h"
+#include "core/shard.h"
+#include "http/session.h"
+#include "rt/process.h"
+
+enum figures_endpoint {
+    FIGURES_USER,
+    FIGURES_ROOM,
+    FIGURES_CHANNEL,
+    FIGURES_V1,
+    FIGURES_ENDPOINTS,
+};
+
+struct figures_ns {
+    char name[65];
+    struct ns_stats stats;
+    uint64_t outbox_messages_max, outbox_bytes_max, history_messages_max;
+};
+
+struct figures_shard {
+    uint32_t connections; /* HTTP included. */
+    uint64_t turns;
+    double busy_seconds;
+    uint64_t unswept_bytes; /* Encoded, not swept yet. */
+    uint64_t lent_bytes;    /* In flight to the shard that is furthest behind. */
+};
+
+struct figures_broker {
+    bool redis; /* Otherwise embedded, and only `up` has a meaning. */
+    bool up;
+    uint64_t reconnects;
+    double outage_seconds;
+    uint64_t messages, message_bytes;
+    uint64_t dropped_full, dropped_channel, dropped_large, dropped_lost, dropped_malformed;
+    uint64_t published, publish_failed, publish_busy;
+    double path_age_seconds, path_round_seconds;
+    uint64_t queue_bytes, queue_bytes_max, unanswered_bytes;
+    uint64_t subscriptions, subscriptions_pending;
+};
+
+struct figures {
+    const char *version;
+    const char *role;
+    double start_time_seconds, uptime_seconds;
+    struct process_usage process;
+
+    /* Connections. */
+    uint32_t websockets[FIGURES_ENDPOINTS];
+    uint32_t http_connections;
+    uint32_t connections_max;
+    uint64_t opened, refused, closed, handshakes;
+    uint64_t bytes_in, bytes_out, messages_in;
+    uint64_t pings, idle_closed, violations, cut_policy, cut_operator;
+    uint64_t slow_began;
+    uint64_t slow_now;
+    uint64_t publish_lost; /* Of room clients, who cannot be told. */
+    uint64_t users, rooms, listened_channels;
+    struct http_stats http;
+
+    /* The core's. */
+    struct shard_stats core;
+    uint64_t history_bytes_max;
+    uint64_t overload_bytes_max;
+    uint32_t ns_count;
+    struct figures_ns ns[CORE_NAMESPACES_MAX];
+    uint32_t shard_count;
+    struct figures_shard shards[CORE_SHARDS_MAX];
+
+    struct figures_broker broker;
+};
+
+static inline uint64_t figures_websockets(const struct figures *figures)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < FIGURES_ENDPOINTS; i++) {
+        sum += figures->websockets[i];
+    }
+    return sum;
+}
+
+#endif
