@@ -391,7 +391,9 @@ void http_reply_with(struct http_exchange *x, int status, const char *content_ty
         all[count++] = (struct http_header){span_str("Connection"), span_str("close")};
     }
     server->out.len = 0;
-    int err = http_reply_head(&server->out, status, all, count, len);
+    /* 204 has no length by definition; that of a 304 would speak of the body left out. */
+    uint64_t length = status == 204 || status == 304 ? HTTP_NO_LENGTH : len;
+    int err = http_reply_head(&server->out, status, all, count, length);
     if (!err && !x->head_only && len) {
         err = bytes_append(&server->out, body, len);
     }
