@@ -49,6 +49,13 @@ static void deal_to_all(struct gateway *gateway, int fd)
 
 static int fail(char *why, size_t cap, const char *address, const char *step, int err)
 {
+    if (err == -EADDRINUSE) {
+        snprintf(why, cap,
+            "cannot listen on %s: another program listens there already; stop it, or choose "
+            "another address with --listen",
+            address);
+        return err;
+    }
     snprintf(why, cap, "cannot listen on %s: %s%s%s", address, step ? step : "", step ? ": " : "",
         strerror(-err));
     return err;
