@@ -128,6 +128,9 @@ static void announce_start(struct gateway *gateway)
         LOG_U("connections_max", gateway->snapshot->options.connections_max),
         LOG_F("ready_ms", (double)(clock_now_ns() - gateway->started_ns) / 1e6));
     notify_service("READY=1\nSTATUS=serving");
+    if (gateway->started) {
+        gateway->started(gateway);
+    }
 }
 
 static void hear_started(struct shard *shard, struct mail_call *call)
@@ -498,18 +501,18 @@ static void finish(struct gateway *gateway)
     }
 }
 
-int gateway_run(
-    const char *role, struct config *config, const struct route *routes, int argc, char **argv)
+int gateway_run(const struct gateway_role *role, struct config *config, int argc, char **argv)
 {
     struct gateway *gateway = mem_zalloc_aligned(sizeof(*gateway));
     int err;
 
     gateway->started_ns = clock_now_ns();
     gateway->started_wall_ns = clock_wall_ns();
-    gateway->role = role;
+    gateway->role = role->name;
     gateway->argc = argc;
     gateway->argv = argv;
-    gateway->routes = routes;
+    gateway->routes = role->routes;
+    gateway->started = role->started;
     gateway->shard_count = (uint16_t)config_shard_count(config);
     gateway->exit_code = 0;
     log_configure(config->log.level, config->log.format);

@@ -81,14 +81,21 @@ struct gateway {
     uint64_t started_ns;
     const struct route *routes;
     const char *role; /* "serve" or "demo", for the log. */
-    int argc;         /* For a reload. */
+    void (*started)(const struct gateway *gateway);
+    int argc; /* For a reload. */
     char **argv;
     uint32_t port; /* The first TCP port we listen on. */
 };
 
+/* What makes one role of the gateway another; outlives the run. */
+struct gateway_role {
+    const char *name; /* "serve" or "demo". */
+    const struct route *routes;
+    void (*started)(const struct gateway *gateway); /* Every shard is listening; may be NULL. */
+};
+
 /* Runs until a signal ends it. Takes config. Returns the exit code. */
-int gateway_run(
-    const char *role, struct config *config, const struct route *routes, int argc, char **argv);
+int gateway_run(const struct gateway_role *role, struct config *config, int argc, char **argv);
 
 /* The shard a request is on. */
 static inline struct gateway_shard *gateway_shard_of(const struct conn_server *server)

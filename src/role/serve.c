@@ -1,4 +1,5 @@
-/* `fanout serve` and `fanout demo`: the gateway, without and with the page. */
+#include "role/serve.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -22,7 +23,7 @@ extern char **environ;
         "/ready", ROUTE_GET, admin_ready                                                           \
     }
 
-static const struct route serve_routes[] = {GATEWAY_ROUTES, {0}};
+const struct route serve_routes[] = {GATEWAY_ROUTES, {0}};
 
 static void print_lines(const struct config_lines *lines, const char *prefix)
 {
@@ -46,23 +47,24 @@ static int print_help(enum config_role role)
     return 0;
 }
 
-static int run(
-    const char *name, enum config_role role, const struct route *routes, int argc, char **argv)
+int serve_run(const struct gateway_role *role, enum config_role settings, int argc, char **argv)
 {
     struct config_report report = {0};
     struct config *config;
-    int err = config_load(role, argc, argv, environ, &config, &report);
+    int err = config_load(settings, argc, argv, environ, &config, &report);
 
     print_lines(&report.faults, "");
     print_lines(&report.notices, "warning: ");
     config_report_fini(&report);
     if (err == 1) {
-        return print_help(role);
+        return print_help(settings);
     }
-    return err ? 2 : gateway_run(name, config, routes, argc, argv);
+    return err ? 2 : gateway_run(role, config, argc, argv);
 }
 
 int role_serve(int argc, char **argv)
 {
-    return run("serve", CONFIG_SERVE, serve_routes, argc, argv);
+    static const struct gateway_role serve = {.name = "serve", .routes = serve_routes};
+
+    return serve_run(&serve, CONFIG_SERVE, argc, argv);
 }
