@@ -11,6 +11,7 @@ static const struct {
     const char *help;
 } roles[] = {
     {"serve", role_serve, "the gateway: clients connect here"},
+    {"demo", role_demo, "a gateway to try out, with a page at http://localhost:8084/"},
     {"pub", role_pub, "publish from a terminal, over HTTP or Redis"},
     {"sub", role_sub, "watch channels from a terminal"},
     {"bench", role_bench, "load a gateway and report latency, loss and cost"},
