@@ -10,14 +10,15 @@ function find() {
   assert.fail('there is no chromium; ./dev setup installs it')
 }
 
-/** Opens a page in a fresh profile; page.problems collects console errors and exceptions. */
-export async function openPage(t, url) {
+/** Opens a page in a fresh profile; page.problems collects console errors and exceptions. options: of
+ *  the browser context, e.g. colorScheme, viewport. */
+export async function openPage(t, url, options = {}) {
   const browser = await chromium.launch({
     executablePath: find(), headless: true,
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage']
   })
   t.after(() => browser.close())
-  const page = await (await browser.newContext()).newPage()
+  const page = await (await browser.newContext(options)).newPage()
   page.problems = []
   page.on('console', (message) => { if (message.type() === 'error') page.problems.push(message.text()) })
   page.on('pageerror', (error) => page.problems.push(String(error)))
