@@ -57,7 +57,8 @@ struct gateway_shard {
     bool exclusive[GATEWAY_LISTENERS_MAX];
     uint32_t listener_count;
     bool stopping;
-    bool drained; /* Told shard 0 that no client is left. */
+    bool drained;           /* Told shard 0 that no client is left. */
+    uint32_t gather_weight; /* Of our questions under way, see gather.h. */
     /* What shard 0 last said of the broker. */
     bool broker_up;
     char broker_why[BROKER_WHY_MAX];
@@ -108,6 +109,11 @@ void gateway_post(struct gateway_shard *from, uint16_t to, struct mail *mail);
 
 /* Runs fn on a shard's thread. The struct is the callee's to free. */
 void gateway_call(struct gateway_shard *from, uint16_t to,
+    void (*fn)(struct shard *shard, struct mail_call *call), struct mail_call *call);
+
+/* Runs fn on this same shard in its next turn: for work in steps, so that clients are served in
+ * between. */
+void gateway_call_later(struct gateway_shard *gs,
     void (*fn)(struct shard *shard, struct mail_call *call), struct mail_call *call);
 
 /* On every shard: what to say of the broker from now on. From shard 0. */

@@ -9,7 +9,9 @@
 #include "conn/ws.h"
 #include "ctl/config.h"
 #include "role/admin.h"
+#include "role/figures.h"
 #include "role/gateway.h"
+#include "role/listing.h"
 #include "role/role.h"
 
 extern char **environ;
@@ -19,8 +21,11 @@ extern char **environ;
         {"/api/v1/channels/{}", ROUTE_POST, publish_raw_handler},                                  \
         {"/api/v1/channels/{}/history", ROUTE_GET, history_handler},                               \
         {"/health", ROUTE_GET, admin_health}, {"/healthz", ROUTE_GET, admin_healthz},              \
+        {"/ready", ROUTE_GET, admin_ready}, {"/metrics", ROUTE_GET, figures_metrics},              \
+        {"/admin/stats", ROUTE_GET, figures_stats},                                                \
+        {"/api/v1/connections", ROUTE_GET, listing_handler},                                       \
     {                                                                                              \
-        "/ready", ROUTE_GET, admin_ready                                                           \
+        "/api/v1/connections/{}", ROUTE_DELETE, listing_cut                                        \
     }
 
 const struct route serve_routes[] = {GATEWAY_ROUTES, {0}};
