@@ -198,6 +198,7 @@ static void drain_expired(struct timer *timer, void *ctx)
 static void begin_drain(struct gateway *gateway, int signal)
 {
     gateway->draining = true;
+    gateway_unlisten(gateway);
     LOG(LOG_INFO, "drain", LOG_S("signal", strsignal(signal)),
         LOG_U("connections", gauge_value(&gateway->connections)),
         LOG_U("timeout_ms", gateway->snapshot->config->drain_timeout_ms));
@@ -500,6 +501,7 @@ static void finish(struct gateway *gateway)
     }
     broker_destroy(gateway->broker);
     gateway->broker = NULL;
+    gateway_unlisten(gateway);
     if (!gateway->snapshot->config->fd_tables) {
         /* With tables per shard the descriptors are gone with their threads. */
         close_clients(gateway);

@@ -77,6 +77,7 @@ struct gateway {
     uint32_t started_count, drained_count;
     int start_error;
     bool draining;
+    bool unix_bound; /* Files of unix sockets are ours to remove. */
     int exit_code;
     uint64_t started_wall_ns;
     uint64_t started_ns;

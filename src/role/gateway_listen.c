@@ -1,8 +1,10 @@
 #include "role/gateway_listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "role/gateway.h"
@@ -40,11 +42,20 @@ static void deal(struct gateway_shard *gs, int fd, bool exclusive)
 }
 
 /* One socket for all shards: whoever is free takes the next connection. */
-static void deal_to_all(struct gateway *gateway, int fd)
+static int deal_to_all(struct gateway *gateway, int fd)
 {
-    for (uint16_t i = 0; i < gateway->shard_count; i++) {
-        deal(&gateway->shards[i], fd, gateway->shard_count > 1);
+    bool many = gateway->shard_count > 1;
+
+    deal(&gateway->shards[0], fd, many);
+    for (uint16_t i = 1; i < gateway->shard_count; i++) {
+        /* Each closes its own: another's number may be a client's by then. */
+        int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (own < 0) {
+            return -errno;
+        }
+        deal(&gateway->shards[i], own, many);
     }
+    return 0;
 }
 
 static int fail(char *why, size_t cap, const char *address, const char *step, int err)
@@ -110,8 +121,21 @@ static int open_unix(struct gateway *gateway, const struct config_listen *listen
     if (err) {
         return fail(why, why_cap, address, step, err);
     }
-    deal_to_all(gateway, fd);
-    return 0;
+    gateway->unix_bound = true;
+    err = deal_to_all(gateway, fd);
+    return err ? fail(why, why_cap, address, "dup", err) : 0;
+}
+
+void gateway_unlisten(struct gateway *gateway)
+{
+    const struct config *config = gateway->snapshot->config;
+
+    for (uint32_t i = 0; gateway->unix_bound && i < config->listen.count; i++) {
+        if (config->listen.items[i].unix_path) {
+            unlink(config->listen.items[i].unix_path);
+        }
+    }
+    gateway->unix_bound = false;
 }
 
 /* The kernel cuts a longer backlog silently, and then drops handshakes of a reconnect storm. */
@@ -141,7 +165,11 @@ int gateway_listen(struct gateway *gateway, char *why, size_t why_cap)
     };
 
     for (uint32_t i = 0; i < count; i++) {
-        deal_to_all(gateway, handed[i]);
+        int err = sock_adopt(handed[i], &options);
+        err = err ? err : deal_to_all(gateway, handed[i]);
+        if (err) {
+            return fail(why, why_cap, "a socket of the service manager", NULL, err);
+        }
         gateway->port = gateway->port ? gateway->port : sock_local_port(handed[i]);
     }
     if (count) {
