@@ -119,6 +119,8 @@ static bool on_message(void *ctx, struct span channel, struct span payload)
     if (shard_busy(shard, channel)) {
         return false;
     }
+    LOG(LOG_DEBUG, "broadcast", LOG_N("channel", channel.data, channel.len),
+        LOG_U("bytes", payload.len));
     if (shard_publish(shard, &order) != 0) {
         broker->lost += 1; /* No memory: trying the same message for ever would block the rest. */
     }
@@ -242,9 +244,7 @@ static struct redis_options options_of(const struct config_redis *redis, struct 
         const struct config_mapping *from = &redis->mappings.items[i];
         if (from->origin) { /* The built-in ones are the link's own. */
             rows[options.mapping_count++] = (struct redis_mapping){
-                .pattern = from->pattern,
-                .channel = from->channel,
-                .kind = REDIS_MAP_RAW};
+                .pattern = from->pattern, .channel = from->channel, .kind = REDIS_MAP_RAW};
         }
     }
     options.mappings = rows;

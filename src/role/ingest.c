@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "conn/publish.h"
 #include "role/broker.h"
@@ -93,6 +94,8 @@ int ingest_publish(void *ctx, const struct publish_order *order)
     const struct snapshot *now = gs->snapshot;
 
     if (now->config->broker == CONFIG_BROKER_EMBEDDED) {
+        LOG(LOG_DEBUG, "broadcast", LOG_N("channel", order->name.data, order->name.len),
+            LOG_U("bytes", order->payload.len));
         struct publish_order keyed = *order;
         keyed.key = gateway_conflation_key(now->config, now->settings, order->name, order->payload);
         return shard_publish(gs->server->shard, &keyed);
