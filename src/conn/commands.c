@@ -186,7 +186,8 @@ static void answer_command(struct conn_server *server, struct client *client,
     send_text(server, client, &text, err);
 }
 
-void commands_subscribed(struct conn_server *server, const struct mail_subscribe *answer)
+void commands_subscribed(
+    struct conn_server *server, const struct mail_subscribe *answer, bool attached)
 {
     struct command *command = (struct command *)table_find(
         &server->subscribes, spread(answer->request_id), command_equal, &answer->request_id);
@@ -198,6 +199,10 @@ void commands_subscribed(struct conn_server *server, const struct mail_subscribe
     struct client *client = conn_client_find(server, command->client);
     if (client && command->asked == ASKED_HISTORY_HTTP) {
         answer_history_http(server, client, answer);
+    } else if (client && client->state == CLIENT_OPEN && !attached &&
+               command->asked == ASKED_SUBSCRIBE) {
+        answer_error(server, client, span_of(command->id, command->id_len), "cancelled",
+            "unsubscribed before the subscription was in force");
     } else if (client && client->state == CLIENT_OPEN) {
         answer_command(server, client, command, answer);
     }

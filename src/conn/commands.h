@@ -18,8 +18,10 @@ struct conn_server;
 /* A message from a fanout.v1 client. */
 void commands_message(struct conn_server *server, struct client *client, struct span text);
 
-/* Home answered: acknowledges the command or the HTTP request that asked, if one did. */
-void commands_subscribed(struct conn_server *server, const struct mail_subscribe *answer);
+/* Home answered: acknowledges the command or the HTTP request that asked, if one did. attached: the
+ * subscription is in force; it may have been taken back meanwhile. */
+void commands_subscribed(
+    struct conn_server *server, const struct mail_subscribe *answer, bool attached);
 
 /* A publish command's outcome. */
 void commands_published(struct conn_server *server, struct client *client, struct span id,

@@ -23,6 +23,7 @@ struct publish_item {
 
 /* One request until all of its channels are answered. */
 struct publish_request {
+    struct publish_request *next, **link; /* In server->publishing; link NULL: not there yet. */
     uint64_t peer;
     bool command;       /* From fanout.v1; otherwise from HTTP. */
     uint32_t remaining; /* Channels not answered yet, plus one while they are being asked for. */
@@ -40,6 +41,12 @@ void publish_init(struct conn_server *server)
 
 static void request_free(struct publish_request *request)
 {
+    if (request->link) {
+        *request->link = request->next;
+        if (request->next) {
+            request->next->link = request->link;
+        }
+    }
     bytes_fini(&request->names);
     bytes_fini(&request->id);
     if (request->items != &request->one) {
@@ -50,6 +57,9 @@ static void request_free(struct publish_request *request)
 
 void publish_fini(struct conn_server *server)
 {
+    while (server->publishing) {
+        request_free(server->publishing);
+    }
     slab_fini(&server->publishes);
 }
 
@@ -215,6 +225,12 @@ static void send_orders(struct conn_server *server, struct publish_request *requ
         return;
     }
     *(struct publish_request **)slab_at(&server->publishes, slot) = request;
+    request->next = server->publishing;
+    request->link = &server->publishing;
+    if (request->next) {
+        request->next->link = &request->next;
+    }
+    server->publishing = request;
     flags |= utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0;
     for (uint32_t i = 0; i < request->count; i++) {
         struct publish_item *item = &request->items[i];

@@ -97,6 +97,7 @@ static struct client *client_open(struct conn_server *server, int fd)
     uint64_t id = (uint64_t)generation << 32 | slot;
     if (loop_watch(server->loop, fd, server->options.loop_kind_client, id,
             LOOP_WATCH_IN | LOOP_WATCH_OUT | LOOP_WATCH_EDGE) != 0) {
+        client->sub.handle = -1; /* Still the caller's. */
         client_close(server, client);
         return NULL;
     }
@@ -129,7 +130,9 @@ void client_close(struct conn_server *server, struct client *client)
     server->stats.clients -= 1;
     server->stats.closed += 1;
     slab_free(&server->clients, slot);
-    sock_close(fd);
+    if (fd >= 0) {
+        sock_close(fd);
+    }
 }
 
 bool client_write(struct conn_server *server, struct client *client, const void *data, size_t len)
@@ -171,8 +174,8 @@ static void deadline_push(
         queue->head = 0;
         queue->cap = cap;
     }
-    queue->ring[(queue->head + queue->count) & (queue->cap - 1)] = (struct deadline){
-        client->sub.slot, client->sub.generation, loop_now_ms(server->loop) + ms};
+    queue->ring[(queue->head + queue->count) & (queue->cap - 1)] =
+        (struct deadline){client->sub.slot, client->sub.generation, loop_now_ms(server->loop) + ms};
     queue->count += 1;
 }
 
@@ -218,15 +221,21 @@ void client_finish(struct conn_server *server, struct client *client)
     }
 }
 
+/* What waits goes out as long as the peer takes some of it now and then. */
+static bool still_taking(const struct conn_server *server, const struct client *client)
+{
+    uint32_t ticks = conn_tick_now(server) - client->sub.life_tick;
+    return !(client->sub.flags & SUB_BLOCKED) || ticks <= LINGER_MS / CONN_TICK_MS;
+}
+
 static void closing_expired(struct conn_server *server, struct client *client)
 {
     if (client->state == CLIENT_REFUSED) {
         if (client_write(server, client, refusal, sizeof(refusal) - 1)) {
             client_finish(server, client);
         }
-    } else if (client->state == CLIENT_FINISH && client->sub.outbox &&
-               !(client->sub.flags & SUB_BLOCKED)) {
-        client_set_deadline(server, client); /* Still being sent. */
+    } else if (client->sub.outbox && still_taking(server, client)) {
+        client_set_deadline(server, client);
     } else if (client->state != CLIENT_OPEN) {
         client_close(server, client);
     }
@@ -336,7 +345,9 @@ static bool client_input(
 {
     server->stats.bytes_in += len;
     client->flags |= CLIENT_SPOKE;
-    client->sub.life_tick = conn_tick_now(server);
+    if (client->state == CLIENT_OPEN) {
+        client->sub.life_tick = conn_tick_now(server); /* Later only reading counts. */
+    }
     if (client->sub.flags & SUB_DOOMED) {
         return false;
     }
@@ -362,6 +373,30 @@ static bool client_input(
     return http_input(server, client, data, len);
 }
 
+/* The peer will send no more. A request it has made is still answered, and the answer still sent. */
+static void input_ended(struct conn_server *server, struct client *client)
+{
+    bool owed = client->session && http_session_busy(client->session);
+
+    if (client->protocol == CLIENT_HTTP && client->state == CLIENT_OPEN && owed) {
+        http_session_last(client->session);
+    } else if (client->protocol == CLIENT_HTTP && client->sub.outbox &&
+               client->state != CLIENT_LINGER) {
+        client_finish(server, client);
+    } else {
+        client_close(server, client);
+    }
+}
+
+/* A reply that came late left its session behind. */
+static void http_rest(struct client *client)
+{
+    if (client->session && client->state == CLIENT_OPEN && http_session_idle(client->session)) {
+        http_session_end(client->session);
+        client->session = NULL;
+    }
+}
+
 /* Edge-triggered: reads until the kernel has no more, or the client had its share of the turn. A
  * read that fills less than the buffer has emptied the socket. */
 static void client_readable(struct conn_server *server, struct client *client, bool hup)
@@ -376,9 +411,14 @@ static void client_readable(struct conn_server *server, struct client *client, b
     for (int i = 0; i < READS_A_TURN; i++) {
         long got = sock_recv(client->sub.handle, server->input, CONN_INPUT_BYTES);
         if (got == -EAGAIN) {
+            http_rest(client);
             return;
         }
-        if (got <= 0) {
+        if (got == 0) {
+            input_ended(server, client);
+            return;
+        }
+        if (got < 0) {
             client_close(server, client);
             return;
         }
@@ -468,8 +508,7 @@ static void welcome(struct conn_server *server, int fd)
         server->stats.accepted += 1;
         if (server->options.head_timeout_ms) {
             greeting_trim(server);
-            deadline_push(
-                server, &server->greeting, client, server->options.head_timeout_ms);
+            deadline_push(server, &server->greeting, client, server->options.head_timeout_ms);
         }
     } else {
         client->state = CLIENT_REFUSED;
@@ -657,7 +696,7 @@ static void port_subscribed(void *ctx, struct subscriber *sub, const struct mail
 {
     struct conn_server *server = ctx;
 
-    commands_subscribed(server, answer);
+    commands_subscribed(server, answer, sub);
     if (sub) {
         ws_subscribed(server, client_of(sub), answer);
     }

@@ -118,16 +118,17 @@ struct conn_server {
     uint32_t again_count, again_cap;
     struct deadlines closing;  /* One second: closing and lingering. */
     struct deadlines greeting; /* The head timeout: accepted, and silent so far. */
-    uint32_t refusing; /* Clients in CLIENT_REFUSED. */
+    uint32_t refusing;         /* Clients in CLIENT_REFUSED. */
 
     bool draining;
     uint64_t drain_pace;     /* Close frames a tick. */
     uint32_t drain_next;     /* Slot. */
     uint32_t drain_retry_ms; /* Spread of the hint to come back. */
 
-    struct slab publishes;   /* struct publish_request, see publish.h. */
-    struct table subscribes; /* Commands waiting for home, see commands.h. */
-    uint8_t *input;          /* CONN_INPUT_BYTES + cork. */
+    struct slab publishes;              /* Of pointers to struct publish_request, see publish.h. */
+    struct publish_request *publishing; /* All of them. */
+    struct table subscribes;            /* Commands waiting for home, see commands.h. */
+    uint8_t *input;                     /* CONN_INPUT_BYTES + cork. */
     uint8_t *cork;
     struct bytes text; /* Scratch for notices and replies. */
 };

@@ -169,6 +169,12 @@ bool http_session_busy(const struct http_session *session)
     return session->busy;
 }
 
+bool http_session_idle(const struct http_session *session)
+{
+    return !session->busy && !session->closed && !session->held.len &&
+           !http_reader_busy(session->reader);
+}
+
 void http_session_last(struct http_session *session)
 {
     session->last = true;

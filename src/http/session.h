@@ -94,6 +94,9 @@ void http_session_end(struct http_session *session);
 /* Is a reply outstanding? */
 bool http_session_busy(const struct http_session *session);
 
+/* Between requests, with nothing half read: it may end. */
+bool http_session_idle(const struct http_session *session);
+
 /* No further request is taken on this connection after the current one (draining). */
 void http_session_last(struct http_session *session);
 
