@@ -153,7 +153,7 @@ describe('slow clients', () => {
     const { server, slow, channel } = await slowAndFast(t, 'room:outbox_messages=16')
     await flood(server, channel, 0, 300)
     const row = await slowRow(server)
-    const named = () => server.lines.filter((line) => line.includes(row.id))
+    const named = () => server.lines.filter((line) => line.includes(row.id) || (/:\d+$/.test(row.address) && line.includes(row.address)))
     await until('a line names it', () => named().some((line) => /drop|slow/i.test(line)))
     const lines = named().filter((line) => /level=warn|"level":"warn/.test(line))
     assert.equal(lines.length, 1, lines.join('\n'))

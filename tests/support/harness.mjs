@@ -328,7 +328,7 @@ class Redis {
 
   async start() {
     const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no',
-      '--daemonize', 'no', '--dir', this.dir, ...this.args]
+      '--daemonize', 'no', '--loglevel', 'warning', '--dir', this.dir, ...this.args]
     this.#process = new Process(`redis on ${this.port}`, 'redis-server', args, { env: cleanEnv() })
     await until('redis answers PING', async () => {
       if (this.#process.exit) throw new Hopeless(`redis is gone\n${this.#process.tail()}`)
