@@ -233,6 +233,8 @@ def run_node(tally, kind, what, chosen, binary, all_tiers):
         return
     part(what)
     program = BUILD / binary / "fanout"
+    if not build(tally, binary): # Never a stale program.
+        return
     if not program.exists():
         tally.add(0, [(kind, f"{program.relative_to(ROOT)} is not there: the build made no fanout")])
         return
@@ -338,13 +340,12 @@ def run_everything(tally, chosen, all_tiers):
         run_sim(tally, chosen, None, 5000)
         run_autobahn(tally, chosen)
         run_fuzz(tally, chosen, 600)
-        part("release build: integration once more, as it is shipped")
-        if build(tally, "release"):
-            run_node(tally, "integration", "integration, release build", chosen, "release", all_tiers)
-            run_node(tally, "conformance", "conformance, release build", chosen, "release", all_tiers)
-        part("thread sanitizer: integration once more, several shards racing")
-        if build(tally, "tsan"):
-            run_node(tally, "integration", "integration, ThreadSanitizer", chosen, "tsan", all_tiers)
+        for kind in ("integration", "conformance"):
+            run_node(tally, kind, f"{kind} once more: the release build, as it is shipped", chosen, "release", all_tiers)
+        run_node(
+            tally, "integration", "integration once more: ThreadSanitizer, several shards racing",
+            chosen, "tsan", all_tiers,
+        )
 
 
 def main():
