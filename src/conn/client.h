@@ -38,7 +38,7 @@ enum {                  /* client.flags */
     CLIENT_DEFLATE = 1, /* permessage-deflate was agreed. */
     CLIENT_AGAIN = 2,   /* On the list of those with more to read. */
     CLIENT_COUNTED = 4, /* In the process's gauge of connections. */
-    CLIENT_SPOKE = 16,   /* Sent at least one byte. */
+    CLIENT_SPOKE = 16,  /* Sent at least one byte. */
     CLIENT_EARLY = 8,   /* partial holds whole frames that came before the 101 was out. */
 };
 

@@ -52,7 +52,7 @@ static void all_faults_of_a_file_are_told_at_once(void **state)
         "fanout.yaml:2: shards is \"65\"; expected a whole number from 0 to 64\n"
         "fanout.yaml:4: \"redis.hots\" is not an option; did you mean redis.host?\n"
         "fanout.yaml:5: redis.canary_interval is \"10ms\"; expected a duration from 200ms to 1h, "
-        "e.g. 2s\n"
+        "e.g. 1s\n"
         "fanout.yaml:6: ws.ping_interval is \"5 parsecs\"; expected a duration from 100ms to 1h, "
         "e.g. 25s\n"
         "fanout.yaml:7: \"pinn\" is not an option; did you mean pin?\n"
