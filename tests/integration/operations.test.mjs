@@ -241,7 +241,7 @@ describe('listeners', () => {
     const server = await startServer(t, { port, ready: false }).catch((error) => error)
     assert.ok(server instanceof Error)
     assert.match(server.message, new RegExp(`${port}`))
-    assert.match(server.message, /in use|taken/i)
+    assert.match(server.message, /in use|taken|listens there already/i)
   })
 
   const PYTHON_NOTIFY = `
