@@ -599,8 +599,10 @@ static void scan(struct conn_server *server)
 {
     uint64_t interval = server->options.ping_interval_ms ? server->options.ping_interval_ms : 25000;
     uint64_t slots = server->clients.high_count;
-    uint64_t count = (slots * CONN_TICK_MS + interval - 1) / interval;
+    server->scan_debt += slots * CONN_TICK_MS; /* In slots × ms: what a tick owes is rarely whole. */
+    uint64_t count = server->scan_debt / interval;
 
+    server->scan_debt -= count * interval;
     for (uint64_t i = 0; i < count && i < slots; i++) {
         if (server->scan_next >= slots) {
             server->scan_next = 0;

@@ -113,7 +113,7 @@ struct conn_server {
     struct rng rng;
 
     uint32_t scan_next; /* Slot of the next heartbeat scan. */
-    uint64_t scan_due_ms;
+    uint64_t scan_debt;
     uint32_t *again; /* Slots with more to read. */
     uint32_t again_count, again_cap;
     struct deadlines closing;  /* One second: closing and lingering. */

@@ -281,9 +281,10 @@ describe('RFC 6455', () => {
       for (let i = 0; i < bytes.length; i += step) { ws.write(bytes.subarray(i, i + step)); await new Promise(setImmediate) }
     }
     await trickle(Buffer.concat([frame(OP.TEXT, 'one'), frame(OP.PING, 'p'), frame(OP.TEXT, 'x'.repeat(300), { fin: false }), frame(OP.CONT, 'é')]), 1)
-    await echo(ws, OP.TEXT, 'one')
-    assert.equal((await ws.next()).opcode, OP.PONG)
-    await echo(ws, OP.TEXT, 'x'.repeat(300) + 'é')
+    // The echo travels by way of the room's home, the pong does not: it may come first or in between.
+    const frames = [await ws.next(), await ws.next(), await ws.next()]
+    assert.equal(frames.filter((f) => f.opcode === OP.PONG && String(f.payload) === 'p').length, 1)
+    assert.deepEqual(frames.filter((f) => f.opcode === OP.TEXT).map((f) => String(f.payload)), ['one', 'x'.repeat(300) + 'é'])
     await trickle(frame(OP.TEXT, 'y'.repeat(66_000)), 997)
     await echo(ws, OP.TEXT, 'y'.repeat(66_000))
   })
