@@ -302,6 +302,7 @@ static void garbage(struct peer *peer)
     for (size_t i = 0; i < len; i++) {
         bytes[i] = (uint8_t)peer_draw(peer, 256);
     }
+    bytes[0] |= 0x70; /* Reserved bits: noise must not happen to be a message to a room. */
     peer->rude = true;
     sim_client_send(peer->client, bytes, len);
 }
