@@ -74,6 +74,13 @@ static void one_act(struct scene *scene)
     }
 }
 
+/* A thread that does not get its turn: letters to it pile up. */
+static void pause_one(struct scene *scene)
+{
+    uint64_t shard = sim_random(scene->sim, scene->gateway.shard_count);
+    sim_pause(scene->gateway.shards[shard].loop, 1 + sim_random(scene->sim, 300));
+}
+
 static void steps(struct scene *scene, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
@@ -83,11 +90,15 @@ static void steps(struct scene *scene, uint64_t count)
 
 static void traffic(struct scene *scene)
 {
-    uint64_t acts = 100 + sim_random(scene->sim, 500);
-    uint64_t pace = 1 + sim_random(scene->sim, 60);
+    uint64_t acts = 100 + sim_random(scene->sim, 1500);
+    uint64_t pace = 1 + sim_random(scene->sim, sim_random(scene->sim, 2) ? 60 : 4);
+    uint64_t pauses = sim_random(scene->sim, 2) * 20;
 
     for (uint64_t i = 0; i < acts; i++) {
         one_act(scene);
+        if (sim_random(scene->sim, 1000) < pauses) {
+            pause_one(scene);
+        }
         steps(scene, sim_random(scene->sim, pace));
         pump_all(scene);
         if (i % 16 == 0) {
