@@ -42,7 +42,7 @@ static struct home *home_find(struct shard *shard, uint64_t hash, struct span na
     return (struct home *)table_find(&shard->homes, hash, home_equal, &name);
 }
 
-static struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
+struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
 {
     struct home *home = home_find(shard, hash, name);
 
@@ -70,7 +70,7 @@ static struct home *home_get(struct shard *shard, uint64_t hash, struct span nam
 }
 
 /* Epochs of a channel differ by the serial, those of stores by the id. */
-static uint64_t home_epoch(const struct shard *shard, const struct home *home)
+uint64_t home_epoch(const struct shard *shard, const struct home *home)
 {
     return (uint64_t)home->serial << 40 | shard->settings->store_id;
 }
@@ -173,7 +173,7 @@ static void ring_trim(struct shard *shard, struct ring *ring, const struct ns_se
 
 /* History is best effort in memory: without room the publication is delivered and not kept, and
  * then what was kept before must go too, since a ring has no holes. */
-static void ring_push(struct shard *shard, struct home *home, struct publication *pub)
+void home_keep(struct shard *shard, struct home *home, struct publication *pub)
 {
     const struct ns_settings *ns = &shard->settings->ns[home->ns];
     struct ring *ring = home->ring;
@@ -419,9 +419,9 @@ void home_publish(struct shard *shard, struct publication *pub)
     shard->stats.publication_bytes += pub->payload_len;
     shard->ns_stats[home->ns].publications += 1;
     shard->ns_stats[home->ns].publication_bytes += pub->payload_len;
-    once_add(&shard->once, pub->once, shard->now_ns, home_cursor(shard, home));
+    once_add(&shard->once, pub->once, pub->hash, shard->now_ns, home_cursor(shard, home));
     answer_publisher(shard, pub, home_cursor(shard, home), 0, false);
-    ring_push(shard, home, pub);
+    home_keep(shard, home, pub);
     for (uint64_t left = home->shards; left; left &= left - 1) {
         lend(shard, (uint16_t)__builtin_ctzll(left), home, pub);
     }
@@ -531,6 +531,21 @@ void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
     }
     answer_subscriber(shard, home, mail);
     home_release(shard, home); /* A look at history leaves nothing behind. */
+}
+
+/* Comes while an import is worked in, before anything is published: nothing can be missed. */
+void home_listen(struct shard *shard, struct mail_unsubscribe *mail)
+{
+    struct span name = span_of(mail->name, mail->name_len);
+    struct home *home = home_get(shard, mail->hash, name);
+
+    CHECK(home); /* Start-up: without memory there is nothing to start. */
+    bool first = home->shards == 0;
+    home->shards |= 1ull << mail->mail.from;
+    if (first && shard->ports.interest) {
+        home->closed = !shard->ports.interest(shard->ports.ctx, name, true);
+    }
+    mem_free(mail);
 }
 
 void home_unsubscribe(struct shard *shard, struct mail_unsubscribe *mail)

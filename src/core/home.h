@@ -43,6 +43,7 @@ struct home {
 void home_publish(struct shard *shard, struct publication *pub);
 void home_subscribe(struct shard *shard, struct mail_subscribe *mail);
 void home_unsubscribe(struct shard *shard, struct mail_unsubscribe *mail);
+void home_listen(struct shard *shard, struct mail_unsubscribe *mail);
 void home_chunk_back(struct shard *shard, struct mail_chunk *chunk);
 void home_replay_back(struct shard *shard, struct mail_subscribe *mail);
 
@@ -60,5 +61,11 @@ void home_post_chunks(struct shard *shard);
 void home_tick(struct shard *shard);
 
 void home_fini(struct shard *shard);
+
+/* Internal to home and snapshot: finds or makes a home (NULL without memory); puts a numbered
+ * publication behind what is kept (shares it). */
+uint64_t home_epoch(const struct shard *shard, const struct home *home);
+struct home *home_get(struct shard *shard, uint64_t hash, struct span name);
+void home_keep(struct shard *shard, struct home *home, struct publication *pub);
 
 #endif

@@ -22,7 +22,8 @@ enum mail_kind {
     MAIL_SUBSCRIBED,  /* the same struct: home → listener */
     MAIL_REPLAY_BACK, /* the same struct: listener → home, gives the publications back */
     MAIL_UNSUBSCRIBE, /* struct mail_unsubscribe: listener → home */
-    MAIL_CALL,        /* struct mail_call: anybody → a shard */
+    MAIL_LISTEN, /* struct mail_unsubscribe: listener → home, after an import: go on sending */
+    MAIL_CALL,   /* struct mail_call: anybody → a shard */
 };
 
 struct mail_published {

@@ -2,14 +2,6 @@
 
 #include "base/mem.h"
 
-struct once_entry {
-    uint64_t hash; /* First: this is a struct table_item. The key's first half. */
-    uint64_t rest;
-    uint64_t time_ns;
-    struct cursor cursor;
-    struct once_entry *newer;
-};
-
 static bool equal(const struct table_item *item, const void *key)
 {
     return ((const struct once_entry *)item)->rest == ((const uint64_t *)key)[1];
@@ -47,15 +39,16 @@ bool once_find(struct once *once, const uint64_t key[2], uint64_t now_ns, struct
     return entry;
 }
 
-void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor cursor)
+void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64_t now_ns,
+    struct cursor cursor)
 {
     struct once_entry *entry = key[0] | key[1] ? mem_try_alloc(sizeof(*entry)) : NULL;
 
     if (!entry) {
         return;
     }
-    *entry =
-        (struct once_entry){.hash = key[0], .rest = key[1], .time_ns = now_ns, .cursor = cursor};
+    *entry = (struct once_entry){
+        .hash = key[0], .rest = key[1], .channel = channel, .time_ns = now_ns, .cursor = cursor};
     if (table_add(&once->entries, (struct table_item *)entry) != 0) {
         mem_free(entry);
         return;

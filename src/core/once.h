@@ -26,8 +26,18 @@ struct once {
 bool once_find(
     struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor);
 
-/* Remembers it; without memory it is simply not remembered. */
-void once_add(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor cursor);
+struct once_entry {
+    uint64_t hash; /* First: this is a struct table_item. The key's first half. */
+    uint64_t rest;
+    uint64_t channel; /* The channel's hash: it names the home that remembers. */
+    uint64_t time_ns;
+    struct cursor cursor;
+    struct once_entry *newer;
+};
+
+/* Remembers it for this channel (its hash); without memory it is simply not remembered. */
+void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64_t now_ns,
+    struct cursor cursor);
 
 /* Forgets it: what it named did not happen after all. */
 void once_remove(struct once *once, const uint64_t key[2]);

@@ -52,6 +52,7 @@ static void compact(struct outbox *box)
     box->head = 0;
     box->tail = tail;
     box->run_base = 0;
+    box->inserted = 0;
     if (!box->conflation) {
         return;
     }
@@ -98,7 +99,7 @@ static int reserve_run(struct outbox *box)
 }
 
 /* Puts a run in front of the one at `place`; there must be room (reserve_run()). Those behind it keep
- * their numbers; the few before it get wrong ones, which a look at the key finds out. */
+ * their numbers; those before it are now found one place too late, see drop_conflated(). */
 static void insert_run(struct outbox *box, uint32_t place, struct run run)
 {
     CHECK(box->tail < box->cap);
@@ -106,6 +107,7 @@ static void insert_run(struct outbox *box, uint32_t place, struct run run)
     box->runs[place] = run;
     box->tail += 1;
     box->run_base -= 1;
+    box->inserted += 1;
 }
 
 static void release_run(struct shard *shard, struct run *run)
@@ -393,21 +395,33 @@ static void push_newest_dropped(
     }
 }
 
+/* Does the run at `place` wait whole, alone, and for the same key as the newer one? */
+static bool is_older(
+    const struct outbox *box, uint32_t place, const struct batch *newer, uint32_t key)
+{
+    const struct run *run = &box->runs[place];
+
+    return run->kind == RUN_BATCH && run->count == 1 && !(place == box->head && box->skip) &&
+           run->batch->channel == newer->channel && run->batch->framing == newer->framing &&
+           run->batch->messages[run->first].key == key;
+}
+
+/* Gaps that were put in since the runs were numbered may have moved it that much to the front of where
+ * its number points. A stale number finds nothing. */
 static void drop_conflated(struct shard *shard, struct subscriber *sub, uint32_t run_number,
     const struct batch *newer, uint32_t key)
 {
     struct outbox *box = sub->outbox;
     uint32_t place = run_number - box->run_base;
 
-    /* A stale number points outside the queue, or at something that is not this key's message. */
-    if (place < box->head || place >= box->tail - 1 || box->runs[place].kind != RUN_BATCH ||
-        box->runs[place].count != 1 || (place == box->head && box->skip)) {
-        return;
-    }
-    const struct run *run = &box->runs[place];
-    if (run->batch->channel == newer->channel && run->batch->framing == newer->framing &&
-        run->batch->messages[run->first].key == key) {
-        evict(shard, sub, place, 1, DROP_CONFLATED);
+    for (uint32_t i = 0; i <= box->inserted && place >= box->head; i++, place--) {
+        if (place < box->tail - 1 && is_older(box, place, newer, key)) {
+            evict(shard, sub, place, 1, DROP_CONFLATED);
+            return;
+        }
+        if (place == 0) {
+            return;
+        }
     }
 }
 
@@ -513,15 +527,42 @@ void outbox_push_rest(
     }
 }
 
-int outbox_control(struct shard *shard, struct subscriber *sub, const void *data, size_t len)
+int outbox_restore(struct shard *shard, struct subscriber *sub, struct batch *batch)
+{
+    struct outbox *box = outbox_get(sub);
+    int err = box ? append_run(shard, box, batch, 0, batch->count) : -ENOMEM;
+    uint32_t key = batch->count == 1 ? conflation_key(batch, 0) : 0, old;
+
+    if (err) {
+        return err;
+    }
+    shard->stats.books.accepted += batch->count;
+    if (key && shard->settings->ns[batch->ns].policy == OUTBOX_CONFLATE &&
+        conflation_put(&box->conflation, key, box->run_base + box->tail - 1, &old) < 0) {
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int outbox_restore_skip(struct subscriber *sub, uint32_t skip)
+{
+    struct outbox *box = sub->outbox;
+    const struct run *run = box ? &box->runs[box->head] : NULL;
+
+    if (!run || run->kind != RUN_BATCH || skip >= batch_bytes(run->batch, 0, 1)) {
+        return -EBADMSG;
+    }
+    box->skip = skip;
+    return 0;
+}
+
+int outbox_restore_control(
+    struct shard *shard, struct subscriber *sub, const void *data, size_t len)
 {
     struct outbox *box = outbox_get(sub);
 
     if (!box || reserve_run(box) != 0) {
         return -ENOMEM;
-    }
-    if (box->control_bytes && len > OUTBOX_CONTROL_BYTES_MAX - box->control_bytes) {
-        return -ENOBUFS;
     }
     struct control *control = mem_try_alloc(sizeof(*control) + len);
     if (!control) {
@@ -533,6 +574,17 @@ int outbox_control(struct shard *shard, struct subscriber *sub, const void *data
     box->control_bytes += (uint32_t)len;
     shard_mark_dirty(shard, sub);
     return 0;
+}
+
+/* A single piece may be of any size: a reply to a request that was within its own limits. */
+int outbox_control(struct shard *shard, struct subscriber *sub, const void *data, size_t len)
+{
+    uint64_t waiting = sub->outbox ? sub->outbox->control_bytes : 0;
+
+    if (waiting && waiting + len > OUTBOX_CONTROL_BYTES_MAX) {
+        return -ENOBUFS;
+    }
+    return outbox_restore_control(shard, sub, data, len);
 }
 
 /* ---- sending ---- */

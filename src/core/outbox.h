@@ -53,6 +53,7 @@ struct outbox {
     struct run *runs; /* [head, tail) are in use. */
     uint32_t head, tail, cap;
     uint32_t run_base; /* Runs that once stood before runs[0]: place + base = number. */
+    uint32_t inserted; /* Runs put in between since the numbers were given. */
     uint32_t skip;     /* Bytes of the head run's first message that are already sent. */
     uint32_t messages; /* Waiting: the books' `queued`. */
     uint32_t message_bytes;
@@ -77,6 +78,18 @@ MUST_USE int outbox_control(
 /* Queues a gap notice at the end, merged with one that is already there. */
 void outbox_gap(struct shard *shard, struct subscriber *sub, struct channel *channel,
     uint8_t framing, uint64_t from, uint64_t to, uint8_t reason);
+
+/* After an import: puts the whole batch at the end, exempt from bounds, newly accepted by the shard
+ * (the subscriber's own books know it). Shares the batch. Returns 0 or -ENOMEM. */
+MUST_USE int outbox_restore(struct shard *shard, struct subscriber *sub, struct batch *batch);
+
+/* After an import: as outbox_control(), without a bound. */
+MUST_USE int outbox_restore_control(
+    struct shard *shard, struct subscriber *sub, const void *data, size_t len);
+
+/* After an import: so many bytes of the first message, the only run so far, are already sent.
+ * Returns 0, or -EBADMSG when there is no such message. */
+MUST_USE int outbox_restore_skip(struct subscriber *sub, uint32_t skip);
 
 /* Sends what the port takes. Returns 1 when nothing is left (the outbox is gone), 0 when it is
  * blocked or had its share of this turn (then the subscriber is dirty again), negative errno when

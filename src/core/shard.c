@@ -14,6 +14,7 @@ struct pending {
     uint64_t id;
     uint64_t channel_hash;
     uint32_t slot; /* SLAB_NONE: history, or the subscriber is gone. */
+    struct since since;
     uint8_t framing;
     uint16_t name_len;
     char name[];
@@ -288,6 +289,9 @@ void shard_receive(struct shard *shard, struct mail *mail)
     case MAIL_UNSUBSCRIBE:
         home_unsubscribe(shard, (struct mail_unsubscribe *)mail);
         break;
+    case MAIL_LISTEN:
+        home_listen(shard, (struct mail_unsubscribe *)mail);
+        break;
     case MAIL_CALL: {
         struct mail_call *call = (struct mail_call *)mail;
         call->fn(shard, call);
@@ -369,6 +373,7 @@ static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct 
             .id = id,
             .channel_hash = hash,
             .slot = slot,
+            .since = since,
             .framing = framing,
             .name_len = (uint16_t)name.len};
         memcpy(pending->name, name.data, name.len);
@@ -391,6 +396,23 @@ static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct 
     *ret_id = id;
     shard_post(shard, shard_home_of(shard, hash), &mail->mail);
     return 0;
+}
+
+void shard_each_pending(struct shard *shard, const struct subscriber *sub,
+    void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx)
+{
+    size_t cursor = 0;
+    const struct pending *pending;
+
+    while ((pending = (const struct pending *)table_next(&shard->pending, &cursor))) {
+        if (pending->slot == sub->slot) {
+            const struct shard_asked asked = {.request_id = pending->id,
+                .name = span_of(pending->name, pending->name_len),
+                .framing = pending->framing,
+                .since = pending->since};
+            fn(ctx, &asked);
+        }
+    }
 }
 
 /* Pending requests of one connection: few, and rarely more than one. */

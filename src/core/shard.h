@@ -146,6 +146,18 @@ int shard_unsubscribe(
 MUST_USE int shard_history(
     struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id);
 
+/* A subscription asked for and not answered. */
+struct shard_asked {
+    uint64_t request_id;
+    struct span name;
+    uint8_t framing;
+    struct since since;
+};
+
+/* Calls fn for each of this subscriber's. */
+void shard_each_pending(struct shard *shard, const struct subscriber *sub,
+    void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx);
+
 /* Leaves all channels. deliver: what is on its way to this subscriber still goes into its outbox;
  * otherwise it is dropped(closed). */
 void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver);

@@ -97,7 +97,7 @@ int broker_publish(struct broker *broker, uint16_t from, const struct publish_or
         slab_free(&broker->waiting, slot);
     }
     if (!err) {
-        once_add(&broker->once, order->once, now, no_cursor);
+        once_add(&broker->once, order->once, 0, now, no_cursor);
     }
     return err;
 }

@@ -55,6 +55,7 @@ struct rig {
     uint32_t result_count;
     bool closed_channels; /* interest() says: not fed yet. */
     uint32_t wanted, unwanted;
+    bool moved; /* By rig_transfer(). */
 };
 
 /* One namespace settings[0]: history of 100, a large outbox, drop_oldest. */
@@ -95,6 +96,11 @@ void rig_run(struct rig *rig);
 
 /* The socket takes that many bytes more (-1: all), and the core hears of it. */
 void rig_writable(struct rig_client *client, long room);
+
+/* Exports all shards and clients and takes them up again in this many shards, client i in shard
+ * i % shard_count. The clients' addresses change. Needs rig_run() before. */
+void rig_transfer(
+    struct rig *rig, uint16_t shard_count, struct rig_client **clients, uint32_t count);
 
 /* What was sent so far, as text; rig_forget() starts anew. */
 const char *rig_sent(struct rig_client *client);

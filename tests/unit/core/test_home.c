@@ -455,7 +455,7 @@ static void the_oldest_keys_go_first(void **state)
     struct cursor cursor;
 
     for (uint64_t i = 1; i <= ONCE_MAX + 10; i++) {
-        once_add(&once, (uint64_t[2]){i * 0x9e3779b97f4a7c15ull, i}, i, (struct cursor){1, i});
+        once_add(&once, (uint64_t[2]){i * 0x9e3779b97f4a7c15ull, i}, 0, i, (struct cursor){1, i});
     }
     assert_int_equal(once.entries.count, ONCE_MAX);
     for (uint64_t i = 1; i <= 11; i++) {
@@ -473,13 +473,13 @@ static void a_key_taken_back_can_be_used_again(void **state)
     const uint64_t key[2] = {3, 4}, none[2] = {0, 0};
     struct cursor cursor;
 
-    once_add(&once, key, 1, (struct cursor){1, 1});
+    once_add(&once, key, 0, 1, (struct cursor){1, 1});
     once_remove(&once, key);
     assert_false(once_find(&once, key, 1, &cursor));
-    once_add(&once, key, 2, (struct cursor){1, 2});
+    once_add(&once, key, 0, 2, (struct cursor){1, 2});
     assert_true(once_find(&once, key, 2, &cursor));
     assert_int_equal(cursor.offset, 2);
-    once_add(&once, none, 2, (struct cursor){1, 3});
+    once_add(&once, none, 0, 2, (struct cursor){1, 3});
     assert_false(once_find(&once, none, 2, &cursor));
     once_fini(&once);
 }

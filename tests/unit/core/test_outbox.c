@@ -433,6 +433,21 @@ static void control_bytes_have_a_bound_of_their_own(void **state)
     rig_fini(&rig);
 }
 
+static void one_large_reply_does_not_lift_the_bound_on_control_bytes(void **state)
+{
+    (void)state;
+    enum { LARGE = 2 * OUTBOX_CONTROL_BYTES_MAX };
+    start(OUTBOX_DROP_OLDEST, 2, 10);
+    struct rig_client *client = follower("a:x", RIG_TOLD, 0);
+    struct shard *shard = rig.shards[0].shard;
+    char *large = mem_zalloc(LARGE);
+
+    assert_int_equal(shard_control(shard, &client->sub, large, LARGE), 0);
+    assert_int_equal(shard_control(shard, &client->sub, "x", 1), -ENOBUFS);
+    mem_free(large);
+    rig_fini(&rig);
+}
+
 static void a_connection_that_fails_is_closed_and_the_books_say_so(void **state)
 {
     (void)state;
@@ -564,6 +579,7 @@ int main(void)
         cmocka_unit_test(a_client_of_a_framing_without_notices_is_only_counted),
         cmocka_unit_test(control_bytes_keep_their_place_among_messages),
         cmocka_unit_test(control_bytes_have_a_bound_of_their_own),
+        cmocka_unit_test(one_large_reply_does_not_lift_the_bound_on_control_bytes),
         cmocka_unit_test(a_connection_that_fails_is_closed_and_the_books_say_so),
         cmocka_unit_test(whatever_happens_a_client_can_tell_what_it_missed),
     };
