@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "ctl/config.h"
-
-extern char **environ;
 
 static const char usage[] =
     "Usage: fanout config [--check | --json | --yaml | --doc] [flags of fanout serve]\n"

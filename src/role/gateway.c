@@ -21,8 +21,6 @@
 #include "rt/mailbox.h"
 #include "rt/thread.h"
 
-extern char **environ;
-
 /* ---- mail ---- */
 
 void gateway_post(struct gateway_shard *from, uint16_t to, struct mail *mail)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -12,8 +13,6 @@
 #include "core/name.h"
 #include "role/gateway.h"
 #include "rt/fds.h"
-
-extern char **environ;
 
 static const enum outbox_policy policies[] = {
     [CONFIG_DROP_OLDEST] = OUTBOX_DROP_OLDEST,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "conn/commands.h"
@@ -13,8 +14,6 @@
 #include "role/gateway.h"
 #include "role/listing.h"
 #include "role/role.h"
-
-extern char **environ;
 
 /* clang-format off: a table, one row a line. */
 const struct route serve_routes[] = {

@@ -171,7 +171,7 @@ int sock_listen(const char *address, const struct sock_listen_options *options, 
 
 int sock_adopt(int listen_fd, const struct sock_listen_options *options)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     socklen_t addr_len = sizeof(addr);
 
     if (getsockname(listen_fd, (struct sockaddr *)&addr, &addr_len) != 0) {
@@ -182,7 +182,7 @@ int sock_adopt(int listen_fd, const struct sock_listen_options *options)
 
 uint16_t sock_local_port(int fd)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     socklen_t addr_len = sizeof(addr);
 
     if (getsockname(fd, (struct sockaddr *)&addr, &addr_len) != 0) {
