@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/pack.h"
 #include "conn/framing.h"
 #include "conn/publish.h"
 #include "conn/server.h"
@@ -207,6 +208,40 @@ void commands_subscribed(
         answer_command(server, client, command, answer);
     }
     mem_free(command);
+}
+
+/* ---- moving ---- */
+
+void commands_export(
+    const struct conn_server *server, const struct client *client, struct pack *out)
+{
+    uint64_t id = conn_client_id(server, client);
+    size_t cursor = 0;
+    const struct command *command;
+
+    while ((command = (const struct command *)table_next(&server->subscribes, &cursor))) {
+        if (command->client == id) {
+            pack_u64(out, command->request_id);
+            pack_u8(out, command->asked);
+            pack_span(out, span_of(command->id, command->id_len));
+        }
+    }
+}
+
+bool commands_import(struct conn_server *server, const struct client *client, struct span exported,
+    uint64_t former_id, uint64_t id)
+{
+    struct unpack in = {.rest = exported};
+
+    while (in.rest.len && !in.failed) {
+        uint64_t request_id = unpack_u64(&in);
+        uint8_t asked = unpack_u8(&in);
+        struct span text = unpack_span(&in);
+        if (!in.failed && request_id == former_id && asked == ASKED_SUBSCRIBE) {
+            return command_add(server, id, conn_client_id(server, client), ASKED_SUBSCRIBE, text);
+        }
+    }
+    return true; /* Asked for by the URL: nobody waits for an answer. */
 }
 
 /* ---- commands ---- */

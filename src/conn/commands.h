@@ -30,6 +30,14 @@ void commands_published(struct conn_server *server, struct client *client, struc
 /* Route handler of GET /api/v1/channels/{c}/history. */
 void history_handler(struct http_exchange *x);
 
+/* Moving: appends the commands of a client that wait for an answer; finds the one that waited under
+ * a former id among them and makes it wait under its new one. */
+struct pack;
+void commands_export(
+    const struct conn_server *server, const struct client *client, struct pack *out);
+bool commands_import(struct conn_server *server, const struct client *client, struct span exported,
+    uint64_t former_id, uint64_t id);
+
 /* Forgets what waits. */
 void commands_fini(struct conn_server *server);
 

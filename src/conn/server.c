@@ -70,7 +70,7 @@ struct client *conn_client_next(struct conn_server *server, uint32_t *slot)
 
 /* ---- a client's life ---- */
 
-static struct client *client_open(struct conn_server *server, int fd)
+struct client *client_open(struct conn_server *server, int fd)
 {
     uint32_t slot = slab_alloc(&server->clients);
 
@@ -197,6 +197,14 @@ static struct client *deadline_pop(struct conn_server *server, struct deadlines 
 void client_set_deadline(struct conn_server *server, struct client *client)
 {
     deadline_push(server, &server->closing, client, LINGER_MS);
+}
+
+void client_set_greeting(struct conn_server *server, struct client *client)
+{
+    if (server->options.head_timeout_ms) {
+        greeting_trim(server);
+        deadline_push(server, &server->greeting, client, server->options.head_timeout_ms);
+    }
 }
 
 /* All is sent: say so to the peer, and let it hang up first. Closing with unread input would
@@ -506,10 +514,7 @@ static void welcome(struct conn_server *server, int fd)
     if (room) {
         client->flags |= CLIENT_COUNTED;
         server->stats.accepted += 1;
-        if (server->options.head_timeout_ms) {
-            greeting_trim(server);
-            deadline_push(server, &server->greeting, client, server->options.head_timeout_ms);
-        }
+        client_set_greeting(server, client);
     } else {
         client->state = CLIENT_REFUSED;
         server->refusing += 1;
@@ -561,6 +566,19 @@ int conn_server_listen(struct conn_server *server, int fd, bool exclusive)
         server->listener_count++, LOOP_WATCH_IN | (exclusive ? LOOP_WATCH_EXCLUSIVE : 0));
 }
 
+uint32_t conn_server_unlisten(struct conn_server *server, int *fds)
+{
+    uint32_t count = server->listener_count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        fds[i] = server->listeners[i];
+        loop_unwatch(server->loop, fds[i]);
+    }
+    server->listener_count = 0;
+    server->listening = false;
+    return count;
+}
+
 /* ---- heartbeats ---- */
 
 static void heartbeat_http(struct conn_server *server, struct client *client, uint64_t silent_ms)
@@ -599,7 +617,8 @@ static void scan(struct conn_server *server)
 {
     uint64_t interval = server->options.ping_interval_ms ? server->options.ping_interval_ms : 25000;
     uint64_t slots = server->clients.high_count;
-    server->scan_debt += slots * CONN_TICK_MS; /* In slots × ms: what a tick owes is rarely whole. */
+    server->scan_debt +=
+        slots * CONN_TICK_MS; /* In slots × ms: what a tick owes is rarely whole. */
     uint64_t count = server->scan_debt / interval;
 
     server->scan_debt -= count * interval;

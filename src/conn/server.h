@@ -173,6 +173,10 @@ static inline uint32_t conn_server_count(const struct conn_server *server)
     return server->stats.clients;
 }
 
+/* Gives up the listening descriptors without closing them: they move. fds has room for
+ * CONN_LISTENERS_MAX; returns how many. */
+uint32_t conn_server_unlisten(struct conn_server *server, int *fds);
+
 /* The public name of a connection: shard, generation, slot. */
 uint64_t conn_client_id(const struct conn_server *server, const struct client *client);
 
@@ -185,6 +189,10 @@ struct client *conn_client_next(struct conn_server *server, uint32_t *slot);
 /* ---- between the files of conn ---- */
 
 uint32_t conn_tick_now(const struct conn_server *server);
+
+/* Gives a client for a connected descriptor, which it takes; NULL without memory: then it is still
+ * the caller's. */
+struct client *client_open(struct conn_server *server, int fd);
 
 /* Bytes behind whatever waits. False: the connection is doomed. */
 bool client_write(struct conn_server *server, struct client *client, const void *data, size_t len);
@@ -200,6 +208,9 @@ void client_read_again(struct conn_server *server, struct client *client);
 
 /* Within a second the connection is closed, come what may. */
 void client_set_deadline(struct conn_server *server, struct client *client);
+
+/* It must say something before the head timeout. */
+void client_set_greeting(struct conn_server *server, struct client *client);
 
 /* For core's table of ports. */
 void conn_deliver(void *ctx, struct slice *slice);

@@ -23,6 +23,9 @@ struct http_session {
     struct http_exchange x;
     struct timer timer;
     struct bytes held; /* Came while a reply was outstanding. */
+    struct bytes raw;  /* The request that has begun and is not complete: it may have to move. */
+    bool raw_lost;     /* There was no memory for that. */
+    bool restoring;    /* It is being read again after a move: what was said is not said again. */
     const struct route *route;
     bool busy;           /* An exchange is not answered yet. */
     bool deferred_input; /* Inside http_session_input(): do not recurse from a reply. */
@@ -58,6 +61,7 @@ static void session_free(struct http_session *session)
 {
     http_reader_destroy(session->reader);
     bytes_fini(&session->held);
+    bytes_fini(&session->raw);
     mem_free(session);
 }
 
@@ -137,6 +141,7 @@ struct http_session *http_session_begin(struct http_server *server, uint64_t pee
     session->next_free = NULL;
     session->route = NULL;
     session->busy = session->last = session->closed = session->taken = session->in_body = false;
+    session->raw_lost = session->restoring = false;
     session->x =
         (struct http_exchange){.session = session, .peer = peer, .app = server->options.app};
     server->stats.sessions += 1;
@@ -159,6 +164,7 @@ void http_session_end(struct http_session *session)
     }
     http_reader_reset(session->reader);
     bytes_fini(&session->held);
+    bytes_fini(&session->raw);
     session->next_free = server->pool;
     server->pool = session;
     server->pool_count += 1;
@@ -255,7 +261,7 @@ static void serve_head(struct http_session *session)
         session->server->stats.requests += 1;
         return;
     }
-    if (http_reader_request(session->reader)->expect_continue) {
+    if (http_reader_request(session->reader)->expect_continue && !session->restoring) {
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         if (!session->server->ports.write(
                 session->server->ports.ctx, session->x.peer, go_on, sizeof(go_on) - 1)) {
@@ -284,10 +290,22 @@ static const char *code_of(int status)
     }
 }
 
+/* An unfinished request is kept as it came, so that it can move to another process. Most come whole
+ * and are never kept. */
+static void keep_raw(struct http_session *session, const uint8_t *data, size_t len)
+{
+    if (session->busy || session->closed || !http_reader_busy(session->reader)) {
+        bytes_fini(&session->raw);
+        session->raw_lost = false;
+    } else if (bytes_append(&session->raw, data, len) != 0) {
+        session->raw_lost = true;
+    }
+}
+
 /* Reads requests until the input is used up or a reply is outstanding. Returns bytes used. */
 static size_t read_requests(struct http_session *session, const uint8_t *data, size_t len)
 {
-    size_t total = 0, used;
+    size_t total = 0, begun = 0, used;
 
     while (!session->busy && !session->closed && total < len) {
         int got = http_reader_feed(session->reader, data + total, len - total, &used);
@@ -300,9 +318,12 @@ static size_t read_requests(struct http_session *session, const uint8_t *data, s
         if (got == HTTP_READER_HEAD) {
             serve_head(session);
         } else if (got == HTTP_READER_REQUEST) {
+            bytes_fini(&session->raw);
+            begun = total;
             serve(session);
         }
     }
+    keep_raw(session, data + begun, total - begun);
     return total;
 }
 
@@ -348,6 +369,50 @@ static void read_held(struct http_session *session)
         return;
     }
     bytes_fini(&held);
+}
+
+/* ---- moving ---- */
+
+bool http_session_movable(const struct http_session *session)
+{
+    return !session->busy && !session->closed && !session->taken && !session->held.len &&
+           !session->raw_lost;
+}
+
+void http_session_export(const struct http_session *session, struct pack *out)
+{
+    uint64_t now = loop_now_ms(session->server->loop);
+    bool armed = timer_armed(&session->timer);
+
+    pack_u8(out, session->last);
+    pack_u64(out, armed ? 1 + (session->timer.due_ms > now ? session->timer.due_ms - now : 0) : 0);
+    pack_span(out, span_of(session->raw.data, session->raw.len));
+}
+
+struct http_session *http_session_import(
+    struct http_server *server, uint64_t peer, struct unpack *in)
+{
+    bool last = unpack_u8(in);
+    uint64_t left_ms = unpack_u64(in);
+    struct span raw = unpack_span(in);
+    struct http_session *session = in->failed ? NULL : http_session_begin(server, peer);
+    size_t used;
+
+    if (!session) {
+        return NULL;
+    }
+    session->restoring = true;
+    enum http_input got = http_session_input(session, raw.data, raw.len, &used);
+    session->restoring = false;
+    session->last = last;
+    timer_stop(&session->timer);
+    arm(session, left_ms);
+    if (got != HTTP_INPUT_MORE && got != HTTP_INPUT_IDLE) {
+        http_session_end(session);
+        unpack_fail(in);
+        return NULL;
+    }
+    return session;
 }
 
 /* ---- replies ---- */

@@ -18,6 +18,7 @@
 
 #include "base/attr.h"
 #include "base/bytes.h"
+#include "base/pack.h"
 #include "http/route.h"
 #include "proto/http1.h"
 #include "rt/timer.h"
@@ -99,6 +100,17 @@ bool http_session_idle(const struct http_session *session);
 
 /* No further request is taken on this connection after the current one (draining). */
 void http_session_last(struct http_session *session);
+
+/* Can it move to another process now? Not while a request is being answered. */
+bool http_session_movable(const struct http_session *session);
+
+/* Appends what a session in another process needs to go on: the bytes of an unfinished request and
+ * the time left for it. */
+void http_session_export(const struct http_session *session, struct pack *out);
+
+/* Gives a session that goes on from there; NULL without memory or when the input is bad. */
+struct http_session *http_session_import(
+    struct http_server *server, uint64_t peer, struct unpack *in);
 
 /* ---- for handlers ---- */
 

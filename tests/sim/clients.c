@@ -24,7 +24,7 @@ static uint64_t seed_now;
 /* Over all runs: what has not happened has not been tested. */
 static struct {
     uint64_t publications, delivered, dropped[DROP_REASONS], replayed, refused;
-    uint64_t handshakes, violations, slow, idle;
+    uint64_t handshakes, violations, slow, idle, moves;
 } totals;
 
 struct scene {
@@ -81,6 +81,12 @@ static void pause_one(struct scene *scene)
     sim_pause(scene->gateway.shards[shard].loop, 1 + sim_random(scene->sim, 300));
 }
 
+static void move(struct scene *scene)
+{
+    uint16_t count = (uint16_t)(1 + sim_random(scene->sim, GATEWAY_SHARDS_MAX));
+    gateway_move(&scene->gateway, count);
+}
+
 static void steps(struct scene *scene, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
@@ -93,11 +99,15 @@ static void traffic(struct scene *scene)
     uint64_t acts = 100 + sim_random(scene->sim, 1500);
     uint64_t pace = 1 + sim_random(scene->sim, sim_random(scene->sim, 2) ? 60 : 4);
     uint64_t pauses = sim_random(scene->sim, 2) * 20;
+    uint64_t moves = sim_random(scene->sim, 2) * 20;
 
     for (uint64_t i = 0; i < acts; i++) {
         one_act(scene);
         if (sim_random(scene->sim, 1000) < pauses) {
             pause_one(scene);
+        }
+        if (sim_random(scene->sim, 1000) < moves) {
+            move(scene);
         }
         steps(scene, sim_random(scene->sim, pace));
         pump_all(scene);
@@ -149,6 +159,7 @@ static void drain(struct scene *scene)
 
 static void count(struct gateway *gateway)
 {
+    totals.moves += gateway->moves;
     for (uint16_t i = 0; i < gateway->shard_count; i++) {
         const struct shard_stats *core = &gateway->shards[i].server->shard->stats;
         const struct conn_stats *conn = &gateway->shards[i].server->stats;
@@ -174,9 +185,10 @@ static void print_totals(void)
     for (int reason = 0; reason < DROP_REASONS; reason++) {
         printf(" %s %llu", drop_reason_names[reason], (unsigned long long)totals.dropped[reason]);
     }
-    printf("\nupgrades %llu, violations %llu, grew slow %llu, closed silent %llu\n",
+    printf("\nupgrades %llu, violations %llu, grew slow %llu, closed silent %llu, moves %llu\n",
         (unsigned long long)totals.handshakes, (unsigned long long)totals.violations,
-        (unsigned long long)totals.slow, (unsigned long long)totals.idle);
+        (unsigned long long)totals.slow, (unsigned long long)totals.idle,
+        (unsigned long long)totals.moves);
 }
 
 static uint64_t run(uint64_t seed, bool trace)

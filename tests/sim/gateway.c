@@ -5,10 +5,13 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/pack.h"
 #include "conn/commands.h"
 #include "conn/publish.h"
+#include "conn/snapshot.h"
 #include "conn/ws.h"
 #include "core/name.h"
+#include "core/snapshot.h"
 #include "rt/loop.h"
 #include "rt/mailbox.h"
 #include "rt/sock.h"
@@ -69,22 +72,28 @@ static void on_mailbox(void *ctx, uint64_t id, uint32_t events)
     mailbox_awake(((struct gateway_shard *)ctx)->mailbox);
 }
 
-static bool work(struct gateway_shard *gs)
+/* A turn without reading. */
+static bool settle(struct gateway_shard *gs)
 {
     struct shard *shard = gs->server->shard;
     struct mail *mail;
 
-    shard_begin_turn(shard, loop_now_ns(gs->loop));
-    bool busy = conn_server_turn(gs->server);
     while ((mail = mailbox_take(gs->mailbox))) {
         shard_receive(shard, mail);
     }
     shard_drain(shard);
     send_mail(gs);
-    busy = shard_sweep(shard) || busy;
+    bool busy = shard_sweep(shard);
     shard_drain(shard);
     send_mail(gs);
     return busy;
+}
+
+static bool work(struct gateway_shard *gs)
+{
+    shard_begin_turn(gs->server->shard, loop_now_ns(gs->loop));
+    bool busy = conn_server_turn(gs->server);
+    return settle(gs) || busy;
 }
 
 static void turn(void *ctx)
@@ -261,6 +270,155 @@ void gateway_stop(struct gateway *gateway)
     for (uint16_t i = 0; i < gateway->shard_count; i++) {
         mailbox_destroy(gateway->shards[i].mailbox);
     }
+}
+
+/* ---- moving ---- */
+
+/* No letters, no batches; outboxes may wait for their sockets. */
+static bool at_rest(const struct gateway *gateway)
+{
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        const struct gateway_shard *gs = &gateway->shards[i];
+        const struct shard *shard = gs->server->shard;
+        for (uint16_t to = 0; to < gateway->shard_count; to++) {
+            if (gs->out[to].first || shard->peers[to].in_flight || shard->ingest_in_flight[to] ||
+                shard->peers[to].behind.count) {
+                return false;
+            }
+        }
+        if (shard->self.first || shard->flow_first || shard->held_first ||
+            shard->stats.books.pending || shard->pending.count) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Letters may still be half posted: rest is what stays so. */
+static void come_to_rest(struct gateway *gateway)
+{
+    for (int rounds = 0, rest = 0; rest < 3; rounds++) {
+        CHECK(rounds < 10000);
+        for (uint16_t i = 0; i < gateway->shard_count; i++) {
+            settle(&gateway->shards[i]);
+        }
+        sim_run_ms(gateway->sim, 1);
+        rest = at_rest(gateway) ? rest + 1 : 0;
+    }
+}
+
+static bool ready(const struct gateway *gateway)
+{
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        if (!conn_snapshot_ready(gateway->shards[i].server)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void drive(struct gateway *gateway, bool on)
+{
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        struct gateway_shard *gs = &gateway->shards[i];
+        sim_drive(gs->loop, on ? turn : NULL, gs);
+    }
+}
+
+struct cargo {
+    struct bytes shards, clients;
+    int fds[2000];
+    uint32_t fd_count;
+    int listeners[GATEWAY_SHARDS_MAX * CONN_LISTENERS_MAX];
+    uint32_t listener_count;
+};
+
+static void load(struct gateway *gateway, struct cargo *cargo)
+{
+    struct pack shards = {.out = &cargo->shards}, clients = {.out = &cargo->clients};
+
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        struct conn_server *server = gateway->shards[i].server;
+        struct client *client;
+        uint32_t slot = 0;
+        snapshot_export_shard(server->shard, &shards);
+        while ((client = conn_client_next(server, &slot))) {
+            conn_snapshot_export(server, client, &clients);
+            CHECK(cargo->fd_count < COUNT_OF(cargo->fds));
+            cargo->fds[cargo->fd_count++] = conn_snapshot_release(server, client);
+        }
+        cargo->listener_count +=
+            conn_server_unlisten(server, cargo->listeners + cargo->listener_count);
+    }
+    CHECK(!shards.err && !clients.err);
+}
+
+static void end_shards(struct gateway *gateway)
+{
+    come_to_rest(gateway);
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        timer_stop(&gateway->shards[i].tick);
+        conn_server_destroy(gateway->shards[i].server);
+        loop_destroy(gateway->shards[i].loop);
+    }
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        mailbox_destroy(gateway->shards[i].mailbox);
+    }
+}
+
+static void unload(struct gateway *gateway, const struct cargo *cargo, uint16_t former_count)
+{
+    struct unpack clients = {.rest = span_of(cargo->clients.data, cargo->clients.len)};
+
+    for (uint16_t i = 0; i < gateway->shard_count; i++) {
+        struct unpack shards = {.rest = span_of(cargo->shards.data, cargo->shards.len)};
+        struct shard *shard = gateway->shards[i].server->shard;
+        shard_begin_turn(shard, loop_now_ns(gateway->shards[i].loop));
+        for (uint16_t k = 0; k < former_count; k++) {
+            CHECK(snapshot_import_shard(shard, &shards, k % gateway->shard_count == i) == 0);
+        }
+        CHECK(shards.rest.len == 0);
+    }
+    for (uint32_t i = 0; i < cargo->fd_count; i++) {
+        uint64_t to = draw(gateway->sim, gateway->shard_count);
+        CHECK(conn_snapshot_import(gateway->shards[to].server, cargo->fds[i], &clients) == 0);
+    }
+    CHECK(clients.rest.len == 0);
+    for (uint32_t i = 0; i < cargo->listener_count; i++) {
+        struct conn_server *server = gateway->shards[i % gateway->shard_count].server;
+        CHECK(conn_server_listen(server, cargo->listeners[i], false) == 0);
+    }
+}
+
+bool gateway_move(struct gateway *gateway, uint16_t shard_count)
+{
+    uint16_t former_count = gateway->shard_count;
+
+    drive(gateway, false);
+    come_to_rest(gateway);
+    if (gateway->draining || !ready(gateway)) {
+        drive(gateway, true);
+        return false;
+    }
+    struct cargo *cargo = mem_zalloc(sizeof(*cargo));
+    load(gateway, cargo);
+    end_shards(gateway);
+    gateway->shard_count = gateway->settings.shard_count = shard_count;
+    for (uint16_t i = 0; i < shard_count; i++) {
+        open_shard(gateway, i);
+    }
+    drive(gateway, false);
+    unload(gateway, cargo, former_count);
+    for (uint32_t i = cargo->listener_count; i < shard_count; i++) {
+        listen_on(&gateway->shards[i]);
+    }
+    come_to_rest(gateway);
+    drive(gateway, true);
+    bytes_fini(&cargo->shards);
+    bytes_fini(&cargo->clients);
+    mem_free(cargo);
+    gateway->moves += 1;
+    return true;
 }
 
 /* ---- looking inside ---- */

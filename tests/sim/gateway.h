@@ -37,6 +37,7 @@ struct gateway {
     uint16_t shard_count;
     struct gateway_shard shards[GATEWAY_SHARDS_MAX];
     bool draining;
+    uint32_t moves; /* Done by gateway_move(). */
 };
 
 #define GATEWAY_ADDRESS "127.0.0.1:8084"
@@ -49,6 +50,10 @@ void gateway_stop(struct gateway *gateway);
 
 /* Stops accepting and closes everybody, as at the end of the program. */
 void gateway_drain(struct gateway *gateway);
+
+/* Exports all shards and connections and takes them up again in so many new shards, if nothing is in
+ * the way just now. */
+bool gateway_move(struct gateway *gateway, uint16_t shard_count);
 
 /* The books of every connection and of each shard balance. */
 void gateway_check_books(struct gateway *gateway);
