@@ -197,6 +197,19 @@ struct client *client_open(struct conn_server *server, int fd);
 /* Bytes behind whatever waits. False: the connection is doomed. */
 bool client_write(struct conn_server *server, struct client *client, const void *data, size_t len);
 
+/* The connection in a slot, if it is still this generation's; else NULL. */
+struct client *client_at(struct conn_server *server, uint32_t slot, uint32_t generation);
+
+/* Says 503 and finishes: one connection too many. */
+void client_refuse(struct conn_server *server, struct client *client);
+
+/* All is sent: closes for writing, and reads what still comes until the peer hangs up. */
+void client_linger(struct conn_server *server, struct client *client);
+
+/* Handlers of the loop. */
+void conn_client_event(void *ctx, uint64_t id, uint32_t events);
+void conn_listener_event(void *ctx, uint64_t id, uint32_t events);
+
 /* Closes for writing once all is sent, then lingers. */
 void client_finish(struct conn_server *server, struct client *client);
 

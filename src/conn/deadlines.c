@@ -1,0 +1,229 @@
+/* Deadlines and heartbeats: what happens to clients when nothing else does, and draining. */
+#include "conn/server.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "conn/ws.h"
+#include "rt/loop.h"
+#include "rt/sock.h"
+
+enum { LINGER_MS = 1000 };
+
+/* Those in front that need no deadline any more make room for new ones. */
+static void greeting_trim(struct conn_server *server)
+{
+    struct deadlines *queue = &server->greeting;
+
+    while (queue->count) {
+        const struct deadline *due = &queue->ring[queue->head];
+        const struct client *client = client_at(server, due->slot, due->generation);
+        if (client && !(client->flags & CLIENT_SPOKE)) {
+            return;
+        }
+        queue->head = (queue->head + 1) & (queue->cap - 1);
+        queue->count -= 1;
+    }
+}
+
+static void deadline_push(
+    struct conn_server *server, struct deadlines *queue, const struct client *client, uint64_t ms)
+{
+    if (queue->count == queue->cap) {
+        uint32_t cap = queue->cap ? queue->cap * 2 : 64;
+        struct deadline *ring = mem_alloc(cap * sizeof(*ring));
+        for (uint32_t i = 0; i < queue->count; i++) {
+            ring[i] = queue->ring[(queue->head + i) & (queue->cap - 1)];
+        }
+        mem_free(queue->ring);
+        queue->ring = ring;
+        queue->head = 0;
+        queue->cap = cap;
+    }
+    queue->ring[(queue->head + queue->count) & (queue->cap - 1)] =
+        (struct deadline){client->sub.slot, client->sub.generation, loop_now_ms(server->loop) + ms};
+    queue->count += 1;
+}
+
+/* The next client whose time is over, or NULL. Skips those that are gone. */
+static struct client *deadline_pop(struct conn_server *server, struct deadlines *queue)
+{
+    while (queue->count && queue->ring[queue->head].due_ms <= loop_now_ms(server->loop)) {
+        struct deadline due = queue->ring[queue->head];
+        queue->head = (queue->head + 1) & (queue->cap - 1);
+        queue->count -= 1;
+        struct client *client = client_at(server, due.slot, due.generation);
+        if (client) {
+            return client;
+        }
+    }
+    return NULL;
+}
+
+void client_set_deadline(struct conn_server *server, struct client *client)
+{
+    deadline_push(server, &server->closing, client, LINGER_MS);
+}
+
+void client_set_greeting(struct conn_server *server, struct client *client)
+{
+    if (server->options.head_timeout_ms) {
+        greeting_trim(server);
+        deadline_push(server, &server->greeting, client, server->options.head_timeout_ms);
+    }
+}
+
+/* What waits goes out as long as the peer takes some of it now and then. */
+static bool still_taking(const struct conn_server *server, const struct client *client)
+{
+    uint32_t ticks = conn_tick_now(server) - client->sub.life_tick;
+    return !(client->sub.flags & SUB_BLOCKED) || ticks <= LINGER_MS / CONN_TICK_MS;
+}
+
+static void closing_expired(struct conn_server *server, struct client *client)
+{
+    if (client->state == CLIENT_REFUSED) {
+        client_refuse(server, client);
+    } else if (client->sub.outbox && still_taking(server, client)) {
+        client_set_deadline(server, client);
+    } else if (client->state != CLIENT_OPEN) {
+        client_close(server, client);
+    }
+}
+
+/* Connected and never said a word; a session has its own timer from the first byte on. */
+static void greeting_expired(struct conn_server *server, struct client *client)
+{
+    if (!(client->flags & CLIENT_SPOKE) && client->state == CLIENT_OPEN) {
+        server->stats.silent += 1;
+        client_close(server, client);
+    }
+}
+
+static void expire_deadlines(struct conn_server *server)
+{
+    struct client *client;
+
+    while ((client = deadline_pop(server, &server->closing))) {
+        closing_expired(server, client);
+    }
+    while ((client = deadline_pop(server, &server->greeting))) {
+        greeting_expired(server, client);
+    }
+}
+
+/* ---- heartbeats ---- */
+
+static void heartbeat_http(struct conn_server *server, struct client *client, uint64_t silent_ms)
+{
+    /* A session has its own timer; between requests there is only this. */
+    if (!client->session && client->state == CLIENT_OPEN &&
+        silent_ms > server->options.keepalive_timeout_ms) {
+        client_finish(server, client);
+    }
+}
+
+static void heartbeat(struct conn_server *server, struct client *client)
+{
+    uint32_t silent_ticks = conn_tick_now(server) - client->sub.life_tick;
+    uint64_t silent_ms = (uint64_t)silent_ticks * CONN_TICK_MS;
+
+    if (client->protocol == CLIENT_HTTP) {
+        heartbeat_http(server, client, silent_ms);
+        return;
+    }
+    if (client->state != CLIENT_OPEN) {
+        return;
+    }
+    if (server->options.idle_timeout_ms && silent_ms > server->options.idle_timeout_ms) {
+        server->stats.idle_closed += 1;
+        ws_close(server, client, WS_CODE_GOING_AWAY, "no sign of life");
+        return;
+    }
+    if (server->options.ping_interval_ms && (client->sub.flags & SUB_BLOCKED) == 0) {
+        ws_ping(server, client);
+    }
+}
+
+/* Each ping interval every slot comes by once, a few of them a tick: no timer per connection. */
+static void scan(struct conn_server *server)
+{
+    uint64_t interval = server->options.ping_interval_ms ? server->options.ping_interval_ms : 25000;
+    uint64_t slots = server->clients.high_count;
+    server->scan_debt +=
+        slots * CONN_TICK_MS; /* In slots × ms: what a tick owes is rarely whole. */
+    uint64_t count = server->scan_debt / interval;
+
+    server->scan_debt -= count * interval;
+    for (uint64_t i = 0; i < count && i < slots; i++) {
+        if (server->scan_next >= slots) {
+            server->scan_next = 0;
+        }
+        uint32_t slot = server->scan_next++;
+        if (server->generations[slot] & 1) {
+            heartbeat(server, slab_at(&server->clients, slot));
+        }
+    }
+}
+
+/* ---- draining ---- */
+
+static void drain_one(struct conn_server *server, struct client *client)
+{
+    char reason[40];
+
+    if (client->state != CLIENT_OPEN) {
+        return;
+    }
+    if (client->protocol == CLIENT_WS) {
+        snprintf(reason, sizeof(reason), "retry_ms=%u",
+            (unsigned)(100 + rng_below(&server->rng, server->drain_retry_ms)));
+        ws_close(server, client, WS_CODE_RESTART, reason);
+    } else if (client->session && http_session_busy(client->session)) {
+        http_session_last(client->session);
+    } else {
+        client_finish(server, client);
+    }
+}
+
+void conn_server_drain(struct conn_server *server, uint64_t spread_ms)
+{
+    if (server->draining) {
+        return;
+    }
+    server->draining = true;
+    server->listening = false;
+    for (uint32_t i = 0; i < server->listener_count; i++) {
+        loop_unwatch(server->loop, server->listeners[i]);
+        sock_close(server->listeners[i]);
+    }
+    server->listener_count = 0;
+    /* At least 1000 a second, so that few clients do not wait for many ticks. */
+    uint64_t ticks = spread_ms / CONN_TICK_MS;
+    uint64_t pace = server->stats.clients / (ticks ? ticks : 1) + 1;
+    server->drain_pace = pace > 100 ? pace : 100;
+    server->drain_retry_ms = 500 + server->stats.clients / 10;
+}
+
+static void drain_step(struct conn_server *server)
+{
+    struct client *client;
+
+    for (uint64_t i = 0; i < server->drain_pace; i++) {
+        client = conn_client_next(server, &server->drain_next);
+        if (!client) {
+            server->drain_next = 0; /* Those that were busy get their turn again. */
+            return;
+        }
+        drain_one(server, client);
+    }
+}
+
+void conn_server_tick(struct conn_server *server)
+{
+    expire_deadlines(server);
+    scan(server);
+    if (server->draining) {
+        drain_step(server);
+    }
+}
