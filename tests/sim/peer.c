@@ -358,7 +358,13 @@ void peer_check_rest(struct peer *peer)
     bool found = gateway_books(peer->gateway, sim_client_name(peer->client), &books);
     bool raw = peer->kind == PEER_USER || peer->kind == PEER_ROOM;
 
-    if (peer->kind == PEER_HTTP || peer->rude) {
+    if (peer->rude) {
+        return;
+    }
+    if (peer->kind == PEER_HTTP) {
+        CHECK(peer->asked_count == 0 || peer->cut || peer->was_slow || peer->gateway->draining ||
+              sim_client_state(peer->client) == SIM_CLIENT_RESET ||
+              sim_client_state(peer->client) == SIM_CLIENT_REFUSED);
         return;
     }
     if (raw) {

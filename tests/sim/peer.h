@@ -60,6 +60,7 @@ struct peer {
     bool was_slow; /* Stalled or did not answer pings at some time: may be cut off. */
     bool mute;     /* Answers no pings. */
     bool half;     /* Has shut down its sending side. */
+    bool cut;      /* HTTP: a reply said that it was the last one. */
     bool refused;  /* The upgrade was answered with another status than 101. */
     uint8_t nonce[16];
     struct http_response_reader *http;

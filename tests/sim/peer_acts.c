@@ -251,15 +251,15 @@ static void reply(struct peer *peer)
 {
     const struct http_response *response = http_response_of(peer->http);
 
+    peer->cut = peer->cut || !response->keep_alive;
     if (peer->asked_count == 0) {
-        /* Too silent for too long, over the limit, or shutting down. */
-        CHECK(response->status == 408 || response->status == 503);
+        CHECK(response->status == 503 && peer->cut); /* Over the limit. */
         return;
     }
     struct asked asked = take_asked(peer, 0);
     struct span body = span_of(peer->body.data, peer->body.len);
     if (response->status != 200) {
-        CHECK(response->status == 503 || response->status == 408);
+        CHECK(response->status == 503);
         return;
     }
     if (asked.what == ASKED_PUBLISH) {
@@ -272,9 +272,11 @@ static void reply(struct peer *peer)
 void peer_read_replies(struct peer *peer)
 {
     size_t used;
+    int got;
 
-    while (peer->in.len) {
-        int got = http_response_feed(peer->http, peer->in.data, peer->in.len, &used);
+    /* Also with no byte left: the end of a reply is told by itself. */
+    do {
+        got = http_response_feed(peer->http, peer->in.data, peer->in.len, &used);
         CHECK(got >= 0);
         if (got == HTTP_RESPONSE_BODY) {
             struct span piece = http_response_of(peer->http)->body;
@@ -286,10 +288,7 @@ void peer_read_replies(struct peer *peer)
             http_response_reset(peer->http, false);
         }
         bytes_consume(&peer->in, used);
-        if (got == HTTP_RESPONSE_MORE) {
-            return;
-        }
-    }
+    } while (got != HTTP_RESPONSE_MORE);
 }
 
 /* ---- misbehaviour ---- */
