@@ -58,7 +58,6 @@ struct client {
     struct http_session *session; /* While a request is being read or answered. */
     struct ws_extra *extra;
     struct partial *partial;
-    uint64_t reserved;
 };
 
 _Static_assert(sizeof(struct client) == 128, "two cache lines a connection");

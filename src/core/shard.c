@@ -13,7 +13,8 @@ struct pending {
     uint64_t hash; /* First: this is a struct table_item. The id, spread. */
     uint64_t id;
     uint64_t channel_hash;
-    uint32_t slot; /* SLAB_NONE: history, or the subscriber is gone. */
+    uint32_t slot;               /* SLAB_NONE: history, or the subscriber is gone. */
+    struct pending *next, *prev; /* Of the same subscriber. */
     struct since since;
     uint8_t framing;
     uint16_t name_len;
@@ -28,6 +29,31 @@ static uint64_t spread(uint64_t id)
 static bool pending_equal(const struct table_item *item, const void *key)
 {
     return ((const struct pending *)item)->id == *(const uint64_t *)key;
+}
+
+/* Each subscriber has a list of its own: while a broker is slow to answer very many wait, and a walk
+ * over all of them for each client that leaves would hold up the shard. */
+static void pending_link(struct subscriber *sub, struct pending *pending)
+{
+    pending->prev = NULL;
+    pending->next = sub->pending;
+    if (pending->next) {
+        pending->next->prev = pending;
+    }
+    sub->pending = pending;
+    sub->pending_count += 1;
+}
+
+/* Its answer will find nobody. */
+static void pending_unlink(struct subscriber *sub, struct pending *pending)
+{
+    *(pending->prev ? &pending->prev->next : &sub->pending) = pending->next;
+    if (pending->next) {
+        pending->next->prev = pending->prev;
+    }
+    pending->next = pending->prev = NULL;
+    pending->slot = SLAB_NONE;
+    sub->pending_count -= 1;
 }
 
 int shard_create(uint16_t index, const struct core_settings *settings,
@@ -238,7 +264,7 @@ static void receive_subscribed(struct shard *shard, struct mail_subscribe *answe
         channel->pending_count -= 1;
         if (pending->slot != SLAB_NONE) {
             struct subscriber *sub = shard_subscriber(shard, pending->slot);
-            sub->pending_count -= 1;
+            pending_unlink(sub, pending);
             attach(shard, sub, channel, pending->framing, answer);
         } else {
             shard->ports.subscribed(shard->ports.ctx, NULL, answer);
@@ -361,7 +387,7 @@ int shard_publish(struct shard *shard, const struct publish_order *order)
 }
 
 /* Both kinds of request: interest for a subscriber, or a look at history. */
-static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct span name,
+static int ask_home(struct shard *shard, struct subscriber *sub, uint8_t framing, struct span name,
     uint64_t hash, struct since since, uint32_t limit, uint64_t *ret_id)
 {
     struct pending *pending = mem_try_alloc(sizeof(*pending) + name.len);
@@ -372,7 +398,7 @@ static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct 
         *pending = (struct pending){.hash = spread(id),
             .id = id,
             .channel_hash = hash,
-            .slot = slot,
+            .slot = sub ? sub->slot : SLAB_NONE,
             .since = since,
             .framing = framing,
             .name_len = (uint16_t)name.len};
@@ -388,47 +414,40 @@ static int ask_home(struct shard *shard, uint32_t slot, uint8_t framing, struct 
         .hash = hash,
         .request_id = id,
         .since = since,
-        .interest = slot != SLAB_NONE,
+        .interest = sub != NULL,
         .limit = limit,
         .name_len = (uint16_t)name.len,
     };
     memcpy(mail->name, name.data, name.len);
+    if (sub) {
+        pending_link(sub, pending);
+    }
     *ret_id = id;
     shard_post(shard, shard_home_of(shard, hash), &mail->mail);
     return 0;
 }
 
-void shard_each_pending(struct shard *shard, const struct subscriber *sub,
-    void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx)
+void shard_each_pending(
+    const struct subscriber *sub, void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx)
 {
-    size_t cursor = 0;
-    const struct pending *pending;
-
-    while ((pending = (const struct pending *)table_next(&shard->pending, &cursor))) {
-        if (pending->slot == sub->slot) {
-            const struct shard_asked asked = {.request_id = pending->id,
-                .name = span_of(pending->name, pending->name_len),
-                .framing = pending->framing,
-                .since = pending->since};
-            fn(ctx, &asked);
-        }
+    for (const struct pending *pending = sub->pending; pending; pending = pending->next) {
+        const struct shard_asked asked = {.request_id = pending->id,
+            .name = span_of(pending->name, pending->name_len),
+            .framing = pending->framing,
+            .since = pending->since};
+        fn(ctx, &asked);
     }
 }
 
-/* Pending requests of one connection: few, and rarely more than one. */
-static struct pending *find_pending(
-    struct shard *shard, uint32_t slot, struct span name, uint8_t framing)
+static struct pending *find_pending(struct subscriber *sub, struct span name, uint8_t framing)
 {
-    size_t cursor = 0;
-    struct pending *pending;
+    struct pending *pending = sub->pending;
 
-    while ((pending = (struct pending *)table_next(&shard->pending, &cursor))) {
-        if (pending->slot == slot && pending->framing == framing &&
-            span_equal(span_of(pending->name, pending->name_len), name)) {
-            return pending;
-        }
+    while (pending && !(pending->framing == framing &&
+                          span_equal(span_of(pending->name, pending->name_len), name))) {
+        pending = pending->next;
     }
-    return NULL;
+    return pending;
 }
 
 static bool has_subscription(struct subscriber *sub, const struct channel *channel, uint8_t framing)
@@ -451,16 +470,13 @@ int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span nam
     if (!channel) {
         return -ENOMEM;
     }
-    bool doubled = has_subscription(sub, channel, framing) ||
-                   (channel->pending_count && sub->pending_count &&
-                       find_pending(shard, sub->slot, name, framing));
-    int err = doubled ? -EEXIST : ask_home(shard, sub->slot, framing, name, hash, since, 0, ret_id);
+    bool doubled = has_subscription(sub, channel, framing) || find_pending(sub, name, framing);
+    int err = doubled ? -EEXIST : ask_home(shard, sub, framing, name, hash, since, 0, ret_id);
     if (err) {
         channel_release(shard, channel);
         return err;
     }
     channel->pending_count += 1;
-    sub->pending_count += 1;
     return 0;
 }
 
@@ -476,12 +492,9 @@ int shard_unsubscribe(
             return 0;
         }
     }
-    struct pending *pending = channel && channel->pending_count && sub->pending_count
-                                  ? find_pending(shard, sub->slot, name, framing)
-                                  : NULL;
+    struct pending *pending = find_pending(sub, name, framing);
     if (pending) {
-        pending->slot = SLAB_NONE; /* Its answer will find nobody. */
-        sub->pending_count -= 1;
+        pending_unlink(sub, pending);
     }
     return pending ? 0 : -ENOENT;
 }
@@ -489,7 +502,7 @@ int shard_unsubscribe(
 int shard_history(
     struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id)
 {
-    return ask_home(shard, SLAB_NONE, 0, name, shard_hash(shard, name), since, limit, ret_id);
+    return ask_home(shard, NULL, 0, name, shard_hash(shard, name), since, limit, ret_id);
 }
 
 /* ---- connections ---- */
@@ -554,20 +567,6 @@ void shard_doom(struct shard *shard, struct subscriber *sub)
     shard->doomed[shard->doomed_count++] = sub->slot;
 }
 
-static void forget_pending(struct shard *shard, struct subscriber *sub)
-{
-    size_t cursor = 0;
-    struct pending *pending;
-
-    while (
-        sub->pending_count && (pending = (struct pending *)table_next(&shard->pending, &cursor))) {
-        if (pending->slot == sub->slot) {
-            pending->slot = SLAB_NONE;
-            sub->pending_count -= 1;
-        }
-    }
-}
-
 static void forget_dirty(struct shard *shard, struct subscriber *sub)
 {
     uint32_t *link = &shard->dirty;
@@ -602,7 +601,9 @@ void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver)
         }
         class_leave(shard, last->class, sub);
     }
-    forget_pending(shard, sub);
+    while (sub->pending) {
+        pending_unlink(sub, sub->pending);
+    }
 }
 
 void shard_close(struct shard *shard, struct subscriber *sub)

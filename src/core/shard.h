@@ -155,7 +155,7 @@ struct shard_asked {
 };
 
 /* Calls fn for each of this subscriber's. */
-void shard_each_pending(struct shard *shard, const struct subscriber *sub,
+void shard_each_pending(const struct subscriber *sub,
     void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx);
 
 /* Leaves all channels. deliver: what is on its way to this subscriber still goes into its outbox;

@@ -101,7 +101,7 @@ void snapshot_export_subscriber(struct shard *shard, struct subscriber *sub, str
         pack_u8(out, class->framing);
     }
     pack_u32(out, sub->pending_count);
-    shard_each_pending(shard, sub, pack_asked, out);
+    shard_each_pending(sub, pack_asked, out);
     pack_outbox(shard, sub->outbox, out);
 }
 

@@ -16,6 +16,7 @@
 
 struct class;
 struct outbox;
+struct pending;
 struct shard;
 
 struct subscription {
@@ -56,9 +57,10 @@ struct subscriber {
     uint64_t *dropped;      /* By reason; NULL until the first drop. */
     uint32_t pending_count; /* Subscriptions asked for and not answered. */
     uint32_t reserved;
+    struct pending *pending; /* Those, the newest first. */
 };
 
-_Static_assert(sizeof(struct subscriber) == 88, "the hot line is 64 bytes, the rest 24");
+_Static_assert(sizeof(struct subscriber) == 96, "the hot line is 64 bytes, the rest 32");
 
 /* Books of one subscriber, counted afresh by walking what is queued for it: O(subscriptions). */
 struct books subscriber_books(const struct shard *shard, const struct subscriber *sub);

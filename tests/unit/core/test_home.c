@@ -403,6 +403,33 @@ static void listeners_wait_until_the_broker_feeds_the_channel(void **state)
     rig_fini(&rig);
 }
 
+static void each_request_that_waits_can_be_taken_back_alone(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a:0", "a:1", "a:2", "a:3"};
+    for (unsigned taken_back = 0; taken_back < COUNT_OF(names); taken_back++) {
+        start(1);
+        rig.closed_channels = true;
+        struct rig_client *client = rig_client(&rig, 0), *other = rig_client(&rig, 0);
+        for (unsigned i = 0; i < COUNT_OF(names); i++) {
+            assert_int_equal(rig_ask(client, names[i], RIG_TOLD, ""), 0);
+            assert_int_equal(rig_ask(other, names[i], RIG_TOLD, ""), 0);
+            assert_int_equal(rig_ask(client, names[i], RIG_TOLD, ""), -EEXIST);
+        }
+        struct span name = span_str(names[taken_back]);
+        assert_int_equal(shard_unsubscribe(shard0(), &client->sub, name, RIG_TOLD), 0);
+        assert_int_equal(shard_unsubscribe(shard0(), &client->sub, name, RIG_TOLD), -ENOENT);
+        rig_close(other);
+        rig_run(&rig);
+        home_opened(shard0(), span_of(NULL, 0));
+        rig_run(&rig);
+        assert_int_equal(client->answers, COUNT_OF(names) - 1);
+        assert_int_equal(client->sub.subscription_count, COUNT_OF(names) - 1);
+        assert_int_equal(other->answers, 0);
+        rig_fini(&rig);
+    }
+}
+
 /* ---- idempotency ---- */
 
 static struct publish_order keyed_order(uint64_t key, uint64_t reply_id)
@@ -506,6 +533,7 @@ int main(void)
         cmocka_unit_test(between_replay_and_live_nothing_falls_and_nothing_doubles),
         cmocka_unit_test(interest_is_asked_for_with_the_first_and_given_up_with_the_last),
         cmocka_unit_test(listeners_wait_until_the_broker_feeds_the_channel),
+        cmocka_unit_test(each_request_that_waits_can_be_taken_back_alone),
         cmocka_unit_test(a_key_used_twice_publishes_once_and_gets_the_same_cursor),
         cmocka_unit_test(a_key_is_forgotten_after_ten_minutes),
         cmocka_unit_test(the_oldest_keys_go_first),
