@@ -530,7 +530,11 @@ void shard_mark_dirty(struct shard *shard, struct subscriber *sub)
 {
     if (!(sub->flags & (SUB_DIRTY | SUB_BLOCKED | SUB_DOOMED))) {
         sub->flags |= SUB_DIRTY;
+        sub->prev_dirty = SLAB_NONE;
         sub->next_dirty = shard->dirty;
+        if (shard->dirty != SLAB_NONE) {
+            shard_subscriber(shard, shard->dirty)->prev_dirty = sub->slot;
+        }
         shard->dirty = sub->slot;
     }
 }
@@ -567,24 +571,28 @@ void shard_doom(struct shard *shard, struct subscriber *sub)
     shard->doomed[shard->doomed_count++] = sub->slot;
 }
 
+/* Never inside flush_dirty(), which takes the list apart. */
 static void forget_dirty(struct shard *shard, struct subscriber *sub)
 {
-    uint32_t *link = &shard->dirty;
-
     if (!(sub->flags & SUB_DIRTY)) {
         return;
     }
-    while (*link != sub->slot) {
-        CHECK(*link != SLAB_NONE);
-        link = &shard_subscriber(shard, *link)->next_dirty;
+    if (sub->prev_dirty == SLAB_NONE) {
+        CHECK(shard->dirty == sub->slot);
+        shard->dirty = sub->next_dirty;
+    } else {
+        shard_subscriber(shard, sub->prev_dirty)->next_dirty = sub->next_dirty;
     }
-    *link = sub->next_dirty;
+    if (sub->next_dirty != SLAB_NONE) {
+        shard_subscriber(shard, sub->next_dirty)->prev_dirty = sub->prev_dirty;
+    }
     sub->flags &= (uint16_t)~SUB_DIRTY;
 }
 
+/* From the end, where reap() takes them. */
 static void forget_doomed(struct shard *shard, struct subscriber *sub)
 {
-    for (uint32_t i = 0; (sub->flags & SUB_DOOMED) && i < shard->doomed_count; i++) {
+    for (uint32_t i = shard->doomed_count; (sub->flags & SUB_DOOMED) && i-- > 0;) {
         if (shard->doomed[i] == sub->slot) {
             shard->doomed[i] = shard->doomed[--shard->doomed_count];
             return;

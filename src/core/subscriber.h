@@ -53,10 +53,10 @@ struct subscriber {
     uint32_t generation; /* conn's: tells a reused slot from its former owner. */
     uint32_t next_dirty; /* Slot; SLAB_NONE ends the list. */
     /* Second line. */
-    uint64_t accepted;      /* From subscriptions that ended, and replays. */
-    uint64_t *dropped;      /* By reason; NULL until the first drop. */
-    uint32_t pending_count; /* Subscriptions asked for and not answered. */
-    uint32_t reserved;
+    uint64_t accepted;       /* From subscriptions that ended, and replays. */
+    uint64_t *dropped;       /* By reason; NULL until the first drop. */
+    uint32_t pending_count;  /* Subscriptions asked for and not answered. */
+    uint32_t prev_dirty;     /* Slot; SLAB_NONE at the head of the list. */
     struct pending *pending; /* Those, the newest first. */
 };
 

@@ -347,6 +347,58 @@ static void whoever_comes_and_goes_each_sees_a_run_without_holes(void **state)
     }
 }
 
+/* Between a socket that takes bytes again and the flush some of those to be flushed may go. */
+static void one_who_closes_before_its_flush_takes_nobody_along(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 4 };
+    for (unsigned gone = 0; gone < 1u << CLIENTS; gone++) {
+        struct rig_client *clients[CLIENTS];
+        start();
+        crowd(clients, CLIENTS);
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            clients[i]->room = 0;
+        }
+        publish("m1");
+        rig_run(&rig);
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            clients[i]->room = -1;
+            shard_writable(rig.shards[0].shard, &clients[i]->sub);
+        }
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            if (gone & 1u << i) {
+                rig_close(clients[i]);
+            }
+        }
+        rig_run(&rig);
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            assert_string_equal(rig_sent(clients[i]), gone & 1u << i ? "" : "m1;");
+        }
+        rig_fini(&rig);
+    }
+}
+
+static void those_whose_sockets_fail_are_closed_one_by_one(void **state)
+{
+    (void)state;
+    static struct rig_client *clients[CROWD];
+    start();
+    crowd(clients, CROWD);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        clients[i]->error = i % 3 ? -EPIPE : 0;
+    }
+    publish("m1");
+    for (uint32_t i = 1; i < CROWD; i += 7) {
+        shard_doom(rig.shards[0].shard, &clients[i]->sub);
+    }
+    rig_close(clients[1]); /* Doomed, but gone before its turn to be reaped. */
+    rig_run(&rig);
+    for (uint32_t i = 0; i < CROWD; i++) {
+        assert_int_equal(clients[i]->closed, i % 3 || i % 7 == 1);
+    }
+    rig_fini(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +415,8 @@ int main(void)
         cmocka_unit_test(a_large_class_does_not_hold_up_a_small_one),
         cmocka_unit_test(sweeping_into_outboxes_leaves_nothing_on_the_way),
         cmocka_unit_test(whoever_comes_and_goes_each_sees_a_run_without_holes),
+        cmocka_unit_test(one_who_closes_before_its_flush_takes_nobody_along),
+        cmocka_unit_test(those_whose_sockets_fail_are_closed_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
