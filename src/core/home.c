@@ -392,6 +392,27 @@ static void home_release(struct shard *shard, struct home *home)
     mem_free(home);
 }
 
+/* Over the budget, what was used least recently goes first: whole rings, and of the one that is just
+ * being used (NULL: none) its oldest. */
+static void keep_budget(struct shard *shard, struct home *in_use, uint32_t rings_max)
+{
+    const uint64_t *bytes = &shard->stats.history_bytes;
+    uint64_t budget = shard->settings->history_bytes_total;
+
+    for (uint32_t i = 0; *bytes > budget && i < rings_max && shard->ring_oldest; i++) {
+        struct home *home = shard->ring_oldest->home;
+        if (home == in_use) {
+            break;
+        }
+        ring_drop(shard, home);
+        home_release(shard, home);
+    }
+    struct ring *ring = in_use ? in_use->ring : NULL;
+    while (ring && ring->count && *bytes > budget) {
+        ring_pop(shard, ring);
+    }
+}
+
 void home_publish(struct shard *shard, struct publication *pub)
 {
     struct home *home = home_get(shard, pub->hash, publication_name(pub));
@@ -422,6 +443,9 @@ void home_publish(struct shard *shard, struct publication *pub)
     once_add(&shard->once, pub->once, pub->hash, shard->now_ns, home_cursor(shard, home));
     answer_publisher(shard, pub, home_cursor(shard, home), 0, false);
     home_keep(shard, home, pub);
+    /* At once, not only at a tick: publishers are faster. What goes here was once put in by one
+     * publication each, so it does not add up to more than those. */
+    keep_budget(shard, home, UINT32_MAX);
     for (uint64_t left = home->shards; left; left &= left - 1) {
         lend(shard, (uint16_t)__builtin_ctzll(left), home, pub);
     }
@@ -635,22 +659,9 @@ void home_new_epoch(struct shard *shard, struct span name)
     }
 }
 
-/* Over the budget, what was used least recently goes first. */
-static void keep_budget(struct shard *shard)
-{
-    for (int i = 0; i < TICK_RINGS_MAX && shard->ring_oldest; i++) {
-        struct home *home = shard->ring_oldest->home;
-        if (shard->stats.history_bytes <= shard->settings->history_bytes_total) {
-            return;
-        }
-        ring_drop(shard, home);
-        home_release(shard, home);
-    }
-}
-
 void home_tick(struct shard *shard)
 {
-    keep_budget(shard);
+    keep_budget(shard, NULL, TICK_RINGS_MAX);
     struct ring *ring = shard->ring_tick ? shard->ring_tick : shard->ring_oldest;
     for (int i = 0; i < TICK_RINGS_MAX && ring; i++) {
         struct home *home = ring->home;

@@ -151,6 +151,33 @@ static void history_is_kept_within_the_budget_of_all_channels(void **state)
     rig_fini(&rig);
 }
 
+/* A channel for each event, as runs have, and one that outgrows the budget all by itself. */
+static void the_budget_holds_however_fast_publishers_are(void **state)
+{
+    (void)state;
+    rig_init(&rig, 1);
+    rig.settings.history_bytes_total = 20000;
+    rig_start(&rig);
+    for (unsigned i = 0; i < 1000; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "room:%u", i);
+        assert_int_equal(rig_publish(&rig, 0, name, "m"), 0);
+        rig_receive(&rig, 0);
+        assert_true(shard0()->stats.history_bytes <= rig.settings.history_bytes_total);
+    }
+    assert_true(shard0()->stats.history_bytes > rig.settings.history_bytes_total / 2);
+    assert_true(shard0()->stats.homes < 500);
+    static char large[15000];
+    memset(large, 'm', sizeof(large) - 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(rig_publish(&rig, 0, "room:0", large), 0);
+        rig_receive(&rig, 0);
+        assert_true(shard0()->stats.history_bytes <= rig.settings.history_bytes_total);
+    }
+    assert_int_equal(shard0()->stats.history_messages, 1);
+    rig_fini(&rig);
+}
+
 /* More rings than one tick looks at, the youngest namespace with the shortest age behind them. */
 static void a_tick_goes_on_where_the_last_one_stopped(void **state)
 {
@@ -520,6 +547,7 @@ int main(void)
         cmocka_unit_test(history_is_kept_by_age),
         cmocka_unit_test(a_publication_from_the_near_future_is_not_old),
         cmocka_unit_test(history_is_kept_within_the_budget_of_all_channels),
+        cmocka_unit_test(the_budget_holds_however_fast_publishers_are),
         cmocka_unit_test(a_tick_goes_on_where_the_last_one_stopped),
         cmocka_unit_test(a_channel_without_history_and_listeners_leaves_only_its_number),
         cmocka_unit_test(history_switched_off_and_on_again_has_no_hole),
