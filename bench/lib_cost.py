@@ -165,7 +165,7 @@ def handshakes(ctx):
         " nchan take turns.",
     )  # fmt: skip
     runs = ctx.interleave(
-        result, makers(ctx, floor=False), ctx.pick(7, 2),
+        result, makers(ctx, floor=False), ctx.pick(11, 2),
         lambda server: ctx.load.idle(server, clients),
     )  # fmt: skip
     result.table("server", "handshakes/s", "CPU per handshake, µs", "its core was busy")
