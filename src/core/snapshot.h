@@ -7,7 +7,8 @@
  *
  * Taking up happens in three steps: every new shard reads the shard pieces of all old ones and keeps
  * the channels it is now home of; then subscribers are read, each by any shard; then the letters
- * that this caused are delivered, before anything is published. The new shards must have the same
+ * that this caused are delivered, all of them before anything is swept, closed or published: a home
+ * knows no listeners until then, and would forget its channel if one of them left first. The new shards must have the same
  * store id and hash key, and may have other policies; namespaces are found by name.
  *
  * Times are kept as ages, so the two clocks need not agree. Books: what is queued moves with its

@@ -72,8 +72,7 @@ static void on_mailbox(void *ctx, uint64_t id, uint32_t events)
     mailbox_awake(((struct gateway_shard *)ctx)->mailbox);
 }
 
-/* A turn without reading. */
-static bool settle(struct gateway_shard *gs)
+static void deliver_letters(struct gateway_shard *gs)
 {
     struct shard *shard = gs->server->shard;
     struct mail *mail;
@@ -83,8 +82,14 @@ static bool settle(struct gateway_shard *gs)
     }
     shard_drain(shard);
     send_mail(gs);
-    bool busy = shard_sweep(shard);
-    shard_drain(shard);
+}
+
+/* A turn without reading. */
+static bool settle(struct gateway_shard *gs)
+{
+    deliver_letters(gs);
+    bool busy = shard_sweep(gs->server->shard);
+    shard_drain(gs->server->shard);
     send_mail(gs);
     return busy;
 }
@@ -152,7 +157,7 @@ static void draw_settings(struct gateway *gateway)
     draw_namespace(gateway, "b");
     draw_namespace(gateway, "c");
     gateway->options = (struct conn_options){
-        .connections_max = draw(sim, 10) ? 10000 : 5,
+        .connections_max = draw(sim, 10) ? 10000 : GATEWAY_CLIENTS_FEW,
         .subscriptions_max = 100,
         .ping_interval_ms = 1000 + draw(sim, 20000),
         .idle_timeout_ms = draw(sim, 3) ? 60000 : 0,
@@ -411,6 +416,12 @@ bool gateway_move(struct gateway *gateway, uint16_t shard_count)
     unload(gateway, cargo, former_count);
     for (uint32_t i = cargo->listener_count; i < shard_count; i++) {
         listen_on(&gateway->shards[i]);
+    }
+    for (int rounds = 0; rounds < 5; rounds++) {
+        for (uint16_t i = 0; i < shard_count; i++) {
+            deliver_letters(&gateway->shards[i]);
+        }
+        sim_run_ms(gateway->sim, 1); /* A letter may be half posted. */
     }
     come_to_rest(gateway);
     drive(gateway, true);

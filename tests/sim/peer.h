@@ -53,15 +53,16 @@ struct peer {
     struct sim_client *client;
     enum peer_kind kind;
     enum peer_phase phase;
-    bool deflate;  /* Agreed on. */
-    bool offered;  /* Deflate was offered. */
-    bool rude;     /* Sent garbage or broke off: expects nothing in return. */
-    bool stalled;  /* Now. */
-    bool was_slow; /* Stalled or did not answer pings at some time: may be cut off. */
-    bool mute;     /* Answers no pings. */
-    bool half;     /* Has shut down its sending side. */
-    bool cut;      /* HTTP: a reply said that it was the last one. */
-    bool refused;  /* The upgrade was answered with another status than 101. */
+    bool deflate;      /* Agreed on. */
+    bool offered;      /* Deflate was offered. */
+    bool rude;         /* Sent garbage or broke off: expects nothing in return. */
+    bool stalled;      /* Now. */
+    bool was_slow;     /* Stalled or did not answer pings at some time: may be cut off. */
+    bool mute;         /* Answers no pings. */
+    bool half;         /* Has shut down its sending side. */
+    uint64_t spoke_ms; /* HTTP: when the last request was sent, or the connection made. */
+    bool cut;          /* HTTP: a reply said that it was the last one. */
+    bool refused;      /* The upgrade was answered with another status than 101. */
     uint8_t nonce[16];
     struct http_response_reader *http;
     struct bytes in, body;

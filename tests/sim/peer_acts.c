@@ -175,6 +175,11 @@ static void requests(struct peer *peer)
 {
     struct bytes out = {0};
     uint64_t count = 1 + peer_draw(peer, 4);
+    uint64_t now_ms = sim_now_ms(peer->sim);
+
+    /* After such a silence the request may cross the server's decision to hang up. */
+    peer->was_slow = peer->was_slow || now_ms - peer->spoke_ms > 5000;
+    peer->spoke_ms = now_ms;
 
     for (uint64_t i = 0; i < count; i++) {
         int what = peer_draw(peer, 6) ? ASKED_PUBLISH : ASKED_HISTORY;
