@@ -5,36 +5,15 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "core/lend.h"
 #include "core/name.h"
 #include "core/shard.h"
 
-enum {
-    RING_CAP_MIN = 8,
-    TICK_RINGS_MAX = 256, /* Rings looked at in one tick. */
-};
-
-struct behind {
-    uint64_t hash; /* First: this is a struct table_item. */
-    uint64_t from, to;
-    uint32_t count;
-    uint16_t name_len;
-    char name[];
-};
-
-static struct span home_name(const struct home *home)
-{
-    return span_of(home->name, home->name_len);
-}
+enum { TICK_RINGS_MAX = 256 }; /* Rings looked at in one tick. */
 
 static bool home_equal(const struct table_item *item, const void *key)
 {
     return span_equal(home_name((const struct home *)item), *(const struct span *)key);
-}
-
-static bool behind_equal(const struct table_item *item, const void *key)
-{
-    const struct behind *behind = (const struct behind *)item;
-    return span_equal(span_of(behind->name, behind->name_len), *(const struct span *)key);
 }
 
 static struct home *home_find(struct shard *shard, uint64_t hash, struct span name)
@@ -80,263 +59,6 @@ static struct cursor home_cursor(const struct shard *shard, const struct home *h
     return (struct cursor){home_epoch(shard, home), home->next_offset - 1};
 }
 
-/* ---- the ring ---- */
-
-static void ring_unlink(struct shard *shard, struct ring *ring)
-{
-    if (shard->ring_tick == ring) {
-        shard->ring_tick = ring->newer;
-    }
-    *(ring->older ? &ring->older->newer : &shard->ring_oldest) = ring->newer;
-    *(ring->newer ? &ring->newer->older : &shard->ring_newest) = ring->older;
-    ring->older = ring->newer = NULL;
-}
-
-static void ring_link(struct shard *shard, struct ring *ring)
-{
-    ring->older = shard->ring_newest;
-    ring->newer = NULL;
-    *(shard->ring_newest ? &shard->ring_newest->newer : &shard->ring_oldest) = ring;
-    shard->ring_newest = ring;
-}
-
-static void ring_pop(struct shard *shard, struct ring *ring)
-{
-    struct publication *pub = ring->slots[ring->head];
-    size_t size = publication_size(pub);
-
-    ring->head = (ring->head + 1) & (ring->cap - 1);
-    ring->count -= 1;
-    ring->bytes -= size;
-    shard->stats.history_bytes -= size;
-    shard->stats.history_messages -= 1;
-    publication_unref(pub);
-}
-
-/* The empty ring, and perhaps its home, go at the next tick. */
-static void ring_clear(struct shard *shard, struct ring *ring)
-{
-    while (ring && ring->count) {
-        ring_pop(shard, ring);
-    }
-}
-
-static void ring_drop(struct shard *shard, struct home *home)
-{
-    struct ring *ring = home->ring;
-
-    if (!ring) {
-        return;
-    }
-    ring_clear(shard, ring);
-    ring_unlink(shard, ring);
-    mem_free(ring);
-    home->ring = NULL;
-}
-
-static struct ring *ring_resize(struct shard *shard, struct home *home, uint32_t cap)
-{
-    struct ring *old = home->ring;
-    struct ring *ring = mem_try_alloc(sizeof(*ring) + cap * sizeof(ring->slots[0]));
-
-    if (!ring) {
-        return NULL;
-    }
-    *ring = (struct ring){.home = home, .cap = cap};
-    if (old) {
-        ring->bytes = old->bytes;
-        ring->count = old->count;
-        for (uint32_t i = 0; i < old->count; i++) {
-            ring->slots[i] = old->slots[(old->head + i) & (old->cap - 1)];
-        }
-        ring_unlink(shard, old);
-        mem_free(old);
-    }
-    ring_link(shard, ring);
-    home->ring = ring;
-    return ring;
-}
-
-static void ring_trim(struct shard *shard, struct ring *ring, const struct ns_settings *ns)
-{
-    while (ring->count) {
-        const struct publication *oldest = ring->slots[ring->head];
-        /* Another shard took it in: its clock may be ahead of this turn's. */
-        bool old = shard->now_ns > oldest->time_ns &&
-                   shard->now_ns - oldest->time_ns > ns->history_age_ms * 1000000;
-        if (ring->count <= ns->history_messages && ring->bytes <= ns->history_bytes && !old) {
-            return;
-        }
-        ring_pop(shard, ring);
-    }
-}
-
-/* History is best effort in memory: without room the publication is delivered and not kept, and
- * then what was kept before must go too, since a ring has no holes. */
-void home_keep(struct shard *shard, struct home *home, struct publication *pub)
-{
-    const struct ns_settings *ns = &shard->settings->ns[home->ns];
-    struct ring *ring = home->ring;
-
-    if (ns->history_messages == 0) {
-        ring_clear(shard, ring); /* Until a reload there was one, and it may not have holes. */
-        return;
-    }
-    if (!ring || ring->count == ring->cap) {
-        if (ring && ring->count >= ns->history_messages) {
-            ring_pop(shard, ring);
-        } else {
-            ring = ring_resize(shard, home, ring ? ring->cap * 2 : RING_CAP_MIN);
-        }
-    }
-    if (!ring) {
-        ring_drop(shard, home);
-        return;
-    }
-    pub->refs += 1;
-    ring->slots[(ring->head + ring->count) & (ring->cap - 1)] = pub;
-    ring->count += 1;
-    ring->bytes += publication_size(pub);
-    shard->stats.history_bytes += publication_size(pub);
-    shard->stats.history_messages += 1;
-    ring_unlink(shard, ring);
-    ring_link(shard, ring);
-    ring_trim(shard, ring, ns);
-}
-
-/* ---- lending publications to listening shards ---- */
-
-static void chunk_post(struct shard *shard, uint16_t to)
-{
-    struct mail_chunk *chunk = shard->peers[to].open;
-
-    if (chunk) {
-        shard->peers[to].open = NULL;
-        shard_post(shard, to, &chunk->mail);
-    }
-}
-
-static void post_behind(struct shard *shard, uint16_t to, const struct behind *behind)
-{
-    struct mail_behind *mail = mem_alloc(sizeof(*mail) + behind->name_len);
-
-    *mail = (struct mail_behind){.mail = {.kind = MAIL_BEHIND},
-        .hash = behind->hash,
-        .from = behind->from,
-        .to = behind->to,
-        .count = behind->count,
-        .name_len = behind->name_len};
-    memcpy(mail->name, behind->name, behind->name_len);
-    shard_post(shard, to, &mail->mail);
-}
-
-/* Past the bound the listener is told what it misses instead. */
-static void note_behind(struct shard *shard, uint16_t to, const struct home *home, uint64_t offset)
-{
-    struct span name = home_name(home);
-    struct table *table = &shard->peers[to].behind;
-    struct behind *behind = (struct behind *)table_find(table, home->hash, behind_equal, &name);
-
-    if (behind) {
-        behind->to = offset;
-        behind->count += 1;
-        return;
-    }
-    behind = mem_alloc(sizeof(*behind) + name.len);
-    *behind = (struct behind){
-        .hash = home->hash, .from = offset, .to = offset, .count = 1, .name_len = home->name_len};
-    memcpy(behind->name, name.data, name.len);
-    if (table_add(table, (struct table_item *)behind) != 0) {
-        post_behind(shard, to, behind); /* No room to gather more: told at once. */
-        mem_free(behind);
-    }
-}
-
-static bool is_behind(const struct shard *shard, uint16_t to)
-{
-    const struct peer_shard *peer = &shard->peers[to];
-    return peer->behind.count || peer->in_flight > shard->settings->overload_bytes;
-}
-
-static void lend(struct shard *shard, uint16_t to, const struct home *home, struct publication *pub)
-{
-    struct peer_shard *peer = &shard->peers[to];
-
-    if (!peer->open && !is_behind(shard, to)) {
-        peer->open = mem_try_alloc(sizeof(*peer->open));
-        if (peer->open) {
-            *peer->open = (struct mail_chunk){.mail = {.kind = MAIL_CHUNK}};
-        }
-    }
-    if (!peer->open || is_behind(shard, to)) {
-        chunk_post(shard, to);
-        note_behind(shard, to, home, pub->offset);
-        return;
-    }
-    struct mail_chunk *chunk = peer->open;
-    pub->refs += 1;
-    chunk->pubs[chunk->count++] = pub;
-    chunk->bytes += publication_size(pub);
-    peer->in_flight += publication_size(pub);
-    if (chunk->count == CHUNK_PUBLICATIONS) {
-        chunk_post(shard, to);
-    }
-}
-
-/* Half the bound is free again: say what was missed, and go on. */
-static void report_behind(struct shard *shard, uint16_t to)
-{
-    struct peer_shard *peer = &shard->peers[to];
-    size_t cursor = 0;
-    struct behind *behind;
-
-    while ((behind = (struct behind *)table_next(&peer->behind, &cursor))) {
-        post_behind(shard, to, behind);
-        mem_free(behind);
-    }
-    table_fini(&peer->behind);
-}
-
-static bool may_report(const struct shard *shard, uint16_t to)
-{
-    const struct peer_shard *peer = &shard->peers[to];
-    return peer->behind.count && peer->in_flight <= shard->settings->overload_bytes / 2;
-}
-
-void home_post_chunks(struct shard *shard)
-{
-    for (uint16_t to = 0; to < shard->settings->shard_count; to++) {
-        chunk_post(shard, to);
-        if (may_report(shard, to)) {
-            report_behind(shard, to); /* Nothing is out whose return would do it. */
-        }
-        uint64_t credit = shard->peers[to].credit;
-        struct mail_credit *mail = credit ? mem_try_alloc(sizeof(*mail)) : NULL;
-        if (mail) {
-            *mail = (struct mail_credit){.mail = {.kind = MAIL_CREDIT}, .bytes = credit};
-            shard->peers[to].credit = 0;
-            shard_post(shard, to, &mail->mail);
-        }
-    }
-}
-
-void home_chunk_back(struct shard *shard, struct mail_chunk *chunk)
-{
-    struct peer_shard *peer = &shard->peers[chunk->mail.from];
-
-    CHECK(peer->in_flight >= chunk->bytes);
-    peer->in_flight -= chunk->bytes;
-    for (uint32_t i = 0; i < chunk->count; i++) {
-        publication_unref(chunk->pubs[i]);
-    }
-    if (may_report(shard, chunk->mail.from)) {
-        report_behind(shard, chunk->mail.from);
-    }
-    mem_free(chunk);
-}
-
-/* ---- letters ---- */
-
 static void answer_publisher(struct shard *shard, const struct publication *pub,
     struct cursor cursor, int err, bool duplicate)
 {
@@ -355,24 +77,10 @@ static void answer_publisher(struct shard *shard, const struct publication *pub,
     shard_post(shard, pub->mail.from, &mail->mail);
 }
 
-/* A listener that joins now has what was missed before in its replay, or asked for none of it. */
-static void report_channel(struct shard *shard, uint16_t to, const struct home *home)
-{
-    struct span name = home_name(home);
-    struct table *table = &shard->peers[to].behind;
-    struct behind *behind = (struct behind *)table_find(table, home->hash, behind_equal, &name);
-
-    if (behind) {
-        table_remove(table, (struct table_item *)behind);
-        post_behind(shard, to, behind);
-        mem_free(behind);
-    }
-}
-
 static bool any_behind(const struct shard *shard, const struct home *home)
 {
     for (uint64_t left = home->shards; left; left &= left - 1) {
-        if (is_behind(shard, (uint16_t)__builtin_ctzll(left))) {
+        if (lend_is_behind(shard, (uint16_t)__builtin_ctzll(left))) {
             return true;
         }
     }
@@ -381,7 +89,7 @@ static bool any_behind(const struct shard *shard, const struct home *home)
 
 static void home_release(struct shard *shard, struct home *home)
 {
-    if (home->shards || home->ring || home->waiting) {
+    if (home->shards || home->ring) {
         return;
     }
     if (home->next_offset - 1 > shard->floor) {
@@ -442,12 +150,12 @@ void home_publish(struct shard *shard, struct publication *pub)
     shard->ns_stats[home->ns].publication_bytes += pub->payload_len;
     once_add(&shard->once, pub->once, pub->hash, shard->now_ns, home_cursor(shard, home));
     answer_publisher(shard, pub, home_cursor(shard, home), 0, false);
-    home_keep(shard, home, pub);
+    ring_keep(shard, home, pub);
     /* At once, not only at a tick: publishers are faster. What goes here was once put in by one
      * publication each, so it does not add up to more than those. */
     keep_budget(shard, home, UINT32_MAX);
     for (uint64_t left = home->shards; left; left &= left - 1) {
-        lend(shard, (uint16_t)__builtin_ctzll(left), home, pub);
+        lend_publication(shard, (uint16_t)__builtin_ctzll(left), home, pub);
     }
     publication_unref(pub);
     home_release(shard, home); /* Without history and listeners only its number was needed. */
@@ -524,8 +232,8 @@ static void answer_subscriber(struct shard *shard, struct home *home, struct mai
     mail->state = (uint8_t)judge(shard, home, mail->since, &count);
     fill_replay(shard, home, mail, count);
     mail->mail.kind = MAIL_SUBSCRIBED;
-    chunk_post(shard, to); /* What was published before goes before. */
-    report_channel(shard, to, home);
+    lend_post(shard, to); /* What was published before goes before. */
+    lend_report(shard, to, home);
     shard_post(shard, to, &mail->mail);
 }
 
@@ -548,8 +256,7 @@ void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
             home->closed = !shard->ports.interest(shard->ports.ctx, name, true);
         }
         if (home->closed) {
-            mail->mail.next = home->waiting;
-            home->waiting = &mail->mail;
+            waiting_add(&shard->waiting, home, mail);
             return;
         }
     }
@@ -597,22 +304,15 @@ void home_replay_back(struct shard *shard, struct mail_subscribe *mail)
     mem_free(mail);
 }
 
-/* Waiting letters were pushed on a stack; they are answered oldest first. */
 static void open_one(struct shard *shard, struct home *home)
 {
-    struct mail *oldest = NULL;
+    struct mail *mail = waiting_take(&shard->waiting, home);
 
     home->closed = false;
-    while (home->waiting) {
-        struct mail *mail = home->waiting;
-        home->waiting = mail->next;
-        mail->next = oldest;
-        oldest = mail;
-    }
-    while (oldest) {
-        struct mail *mail = oldest;
-        oldest = mail->next;
+    while (mail) {
+        struct mail *next = mail->next;
         answer_subscriber(shard, home, (struct mail_subscribe *)mail);
+        mail = next;
     }
 }
 
@@ -679,26 +379,14 @@ void home_tick(struct shard *shard)
 void home_fini(struct shard *shard)
 {
     once_fini(&shard->once);
+    waiting_fini(&shard->waiting);
     size_t cursor = 0;
     struct home *home;
 
     while ((home = (struct home *)table_next(&shard->homes, &cursor))) {
         ring_drop(shard, home);
-        while (home->waiting) {
-            struct mail *mail = home->waiting;
-            home->waiting = mail->next;
-            mem_free(mail);
-        }
         mem_free(home);
     }
     table_fini(&shard->homes);
-    for (uint16_t to = 0; to < CORE_SHARDS_MAX; to++) {
-        struct behind *behind;
-        cursor = 0;
-        while ((behind = (struct behind *)table_next(&shard->peers[to].behind, &cursor))) {
-            mem_free(behind);
-        }
-        table_fini(&shard->peers[to].behind);
-        CHECK(!shard->peers[to].open);
-    }
+    lend_fini(shard);
 }

@@ -14,37 +14,32 @@
 #include "base/bytes.h"
 #include "base/table.h"
 #include "core/mail.h"
+#include "core/ring.h"
 
 struct shard;
-
-/* The last publications of a channel, oldest first. Allocated at the first one. */
-struct ring {
-    struct home *home;
-    struct ring *newer, *older; /* Of all the shard's rings, by last use. */
-    uint64_t bytes;
-    uint32_t head, count, cap; /* cap: power of two. */
-    struct publication *slots[];
-};
 
 struct home {
     uint64_t hash; /* First: this is a struct table_item. */
     uint64_t next_offset;
-    uint64_t shards;      /* Bit per listening shard. */
-    struct ring *ring;    /* NULL: nothing kept. */
-    struct mail *waiting; /* MAIL_SUBSCRIBE until the broker feeds the channel. */
-    uint32_t serial;      /* Tells its epochs apart; the shard's at the last new beginning. */
+    uint64_t shards;   /* Bit per listening shard. */
+    struct ring *ring; /* NULL: nothing kept. */
+    uint32_t serial;   /* Tells its epochs apart; the shard's at the last new beginning. */
     uint16_t name_len;
     uint8_t ns;
-    bool closed; /* Not fed by the broker yet. */
+    bool closed; /* Not fed by the broker yet: listeners wait (core/waiting.h). */
     char name[];
 };
+
+static inline struct span home_name(const struct home *home)
+{
+    return span_of(home->name, home->name_len);
+}
 
 /* Handles a letter to home; takes it. */
 void home_publish(struct shard *shard, struct publication *pub);
 void home_subscribe(struct shard *shard, struct mail_subscribe *mail);
 void home_unsubscribe(struct shard *shard, struct mail_unsubscribe *mail);
 void home_listen(struct shard *shard, struct mail_unsubscribe *mail);
-void home_chunk_back(struct shard *shard, struct mail_chunk *chunk);
 void home_replay_back(struct shard *shard, struct mail_subscribe *mail);
 
 /* The broker feeds this channel now: answers those who wait. An empty name: all channels. */
@@ -54,18 +49,13 @@ void home_opened(struct shard *shard, struct span name);
  * anew. */
 void home_new_epoch(struct shard *shard, struct span name);
 
-/* Sends the chunks that are open. End of a drain. */
-void home_post_chunks(struct shard *shard);
-
 /* Trims by age and budget, forgets quiet channels. Every 100 ms or so; bounded work a call. */
 void home_tick(struct shard *shard);
 
 void home_fini(struct shard *shard);
 
-/* Internal to home and snapshot: finds or makes a home (NULL without memory); puts a numbered
- * publication behind what is kept (shares it). */
-uint64_t home_epoch(const struct shard *shard, const struct home *home);
+/* Internal to home and snapshot: finds or makes a home (NULL without memory); its epoch. */
 struct home *home_get(struct shard *shard, uint64_t hash, struct span name);
-void home_keep(struct shard *shard, struct home *home, struct publication *pub);
+uint64_t home_epoch(const struct shard *shard, const struct home *home);
 
 #endif

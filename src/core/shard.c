@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "core/channel.h"
+#include "core/lend.h"
 #include "core/name.h"
 
 /* A subscription asked for: home's answer finds its way back by the id. */
@@ -298,7 +299,7 @@ void shard_receive(struct shard *shard, struct mail *mail)
         receive_chunk(shard, (struct mail_chunk *)mail);
         break;
     case MAIL_CHUNK_BACK:
-        home_chunk_back(shard, (struct mail_chunk *)mail);
+        lend_chunk_back(shard, (struct mail_chunk *)mail);
         break;
     case MAIL_BEHIND:
         receive_behind(shard, (struct mail_behind *)mail);
@@ -331,7 +332,7 @@ void shard_drain(struct shard *shard)
     for (;;) {
         struct mail *mail = shard->self.first;
         if (!mail) {
-            home_post_chunks(shard);
+            lend_post_all(shard);
             if (!shard->self.first) {
                 return;
             }

@@ -28,6 +28,7 @@
 #include "core/ports.h"
 #include "core/settings.h"
 #include "core/subscriber.h"
+#include "core/waiting.h"
 
 enum { SHARD_LATENCY_BUCKETS = 24 };
 
@@ -95,6 +96,7 @@ struct shard {
     uint32_t serial; /* How often channels began a new epoch. */
     struct ring *ring_oldest, *ring_newest;
     struct ring *ring_tick; /* Where home_tick() goes on; NULL: at the oldest. */
+    struct table waiting;   /* Letters of listeners, by home; see waiting.h. */
     struct once once;       /* Idempotency keys this home has seen. */
 };
 

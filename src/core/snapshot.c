@@ -208,7 +208,7 @@ static int unpack_kept(
     }
     pub->offset = offset;
     pub->epoch = home_epoch(shard, home);
-    home_keep(shard, home, pub);
+    ring_keep(shard, home, pub);
     publication_unref(pub);
     return 0;
 }
