@@ -194,6 +194,10 @@ static inline struct subscriber *shard_subscriber(const struct shard *shard, uin
     return slab_at(shard->subscribers, slot);
 }
 
+/* Internal: home answered; takes the letter. The subscriber's requests will find nobody. */
+void shard_hear_subscribed(struct shard *shard, struct mail_subscribe *answer);
+void shard_forget_asked(struct subscriber *sub);
+
 /* Internal: marks for the flush phase. */
 void shard_mark_dirty(struct shard *shard, struct subscriber *sub);
 /* Internal: counts dropped messages. */
