@@ -116,8 +116,11 @@ static void expire_deadlines(struct conn_server *server)
 
 static void heartbeat_http(struct conn_server *server, struct client *client, uint64_t silent_ms)
 {
-    /* A session has its own timer; between requests there is only this. */
-    if (!client->session && client->state == CLIENT_OPEN &&
+    /* A session has its own timer; between requests, and for a peer that takes no reply, there is
+     * only this. */
+    bool timed = client->session && !http_session_waits(client->session);
+
+    if (!timed && client->state == CLIENT_OPEN &&
         silent_ms > server->options.keepalive_timeout_ms) {
         client_finish(server, client);
     }

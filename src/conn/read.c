@@ -115,15 +115,14 @@ static bool client_input(
     return http_input(server, client, data, len);
 }
 
-/* The peer will send no more. A request it has made is still answered, and the answer still sent. */
+/* The peer will send no more. What it has asked for is still answered, and the answers still sent. */
 static void input_ended(struct conn_server *server, struct client *client)
 {
-    bool owed = client->session && http_session_busy(client->session);
-
-    if (client->protocol == CLIENT_HTTP && client->state == CLIENT_OPEN && owed) {
-        http_session_last(client->session);
-    } else if (client->protocol == CLIENT_HTTP && client->sub.outbox &&
-               client->state != CLIENT_LINGER) {
+    if (client->protocol == CLIENT_HTTP && client->state == CLIENT_OPEN && client->session &&
+        http_session_ended(client->session)) {
+        return;
+    }
+    if (client->protocol == CLIENT_HTTP && client->sub.outbox && client->state != CLIENT_LINGER) {
         client_finish(server, client);
     } else {
         client_close(server, client);
@@ -146,9 +145,15 @@ static void client_readable(struct conn_server *server, struct client *client, b
     enum { READS_A_TURN = 4 };
     uint32_t slot = client->sub.slot, generation = client->sub.generation;
 
+    if (client->session && !client->sub.outbox) {
+        http_session_continue(client->session);
+    }
     if (!take_held(server, client) ||
         ((client->flags & CLIENT_EARLY) && !ws_early_input(server, client))) {
         return;
+    }
+    if (client->session && http_session_full(client->session)) {
+        return; /* Whatever woke us: the reply, or its flush, reads on. */
     }
     for (int i = 0; i < READS_A_TURN; i++) {
         long got = sock_recv(client->sub.handle, server->input, CONN_INPUT_BYTES);

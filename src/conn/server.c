@@ -72,6 +72,8 @@ static void port_flushed(void *ctx, struct subscriber *sub)
 
     if (client->state == CLIENT_FINISH) {
         client_linger(ctx, client);
+    } else if (client->session && http_session_waits(client->session)) {
+        client_read_again(ctx, client);
     }
 }
 
@@ -127,6 +129,12 @@ static void http_port_resume(void *ctx, uint64_t peer)
     }
 }
 
+static bool http_port_waits(void *ctx, uint64_t peer)
+{
+    const struct client *client = conn_client_find(ctx, peer);
+    return client && client->sub.outbox;
+}
+
 /* ---- making and unmaking ---- */
 
 static struct http_options http_options_of(
@@ -160,7 +168,7 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
         .post = port_post,
     };
     const struct http_ports http_ports = {
-        server, http_port_write, http_port_finish, http_port_resume};
+        server, http_port_write, http_port_finish, http_port_resume, http_port_waits};
     struct http_options http = http_options_of(setup->options, setup->routes, server);
 
     slab_init(&server->clients, sizeof(struct client));

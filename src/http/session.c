@@ -28,8 +28,10 @@ struct http_session {
     bool restoring;    /* It is being read again after a move: what was said is not said again. */
     const struct route *route;
     bool busy;           /* An exchange is not answered yet. */
+    bool waits;          /* The peer has not taken the last reply. */
     bool deferred_input; /* Inside http_session_input(): do not recurse from a reply. */
     bool last;           /* Close after the current reply. */
+    bool ended;          /* The peer sends no more: close after the last of its requests. */
     bool closed;
     bool taken;
     bool in_body;
@@ -140,7 +142,8 @@ struct http_session *http_session_begin(struct http_server *server, uint64_t pee
     session->server = server;
     session->next_free = NULL;
     session->route = NULL;
-    session->busy = session->last = session->closed = session->taken = session->in_body = false;
+    session->busy = session->waits = session->last = session->ended = false;
+    session->closed = session->taken = session->in_body = false;
     session->raw_lost = session->restoring = false;
     session->x =
         (struct http_exchange){.session = session, .peer = peer, .app = server->options.app};
@@ -177,7 +180,7 @@ bool http_session_busy(const struct http_session *session)
 
 bool http_session_idle(const struct http_session *session)
 {
-    return !session->busy && !session->closed && !session->held.len &&
+    return !session->busy && !session->waits && !session->closed && !session->held.len &&
            !http_reader_busy(session->reader);
 }
 
@@ -307,7 +310,7 @@ static size_t read_requests(struct http_session *session, const uint8_t *data, s
 {
     size_t total = 0, begun = 0, used;
 
-    while (!session->busy && !session->closed && total < len) {
+    while (!session->busy && !session->waits && !session->closed && total < len) {
         int got = http_reader_feed(session->reader, data + total, len - total, &used);
         if (got < 0) {
             refuse(session, http_reader_status(session->reader),
@@ -348,8 +351,8 @@ enum http_input http_session_input(
         refuse(session, 503, "no_memory", "no memory for the request");
         return HTTP_INPUT_CLOSED;
     }
-    if (session->busy) {
-        return session->held.len >= HELD_MAX ? HTTP_INPUT_BUSY : HTTP_INPUT_MORE;
+    if (session->busy || session->waits) {
+        return http_session_full(session) ? HTTP_INPUT_BUSY : HTTP_INPUT_MORE;
     }
     return http_reader_busy(session->reader) ? HTTP_INPUT_MORE : HTTP_INPUT_IDLE;
 }
@@ -371,12 +374,56 @@ static void read_held(struct http_session *session)
     bytes_fini(&held);
 }
 
+/* The last reply is written: the connection has done its work. */
+static void close_session(struct http_session *session)
+{
+    session->closed = true;
+    timer_stop(&session->timer);
+    session->server->ports.finish(session->server->ports.ctx, session->x.peer);
+}
+
+/* Between requests, with nothing outstanding: what was pipelined comes next. */
+static void go_on(struct http_session *session)
+{
+    arm(session, session->server->options.head_timeout_ms);
+    if (session->held.len) {
+        read_held(session);
+    }
+    if (session->ended && !session->closed && !session->busy && !session->waits) {
+        close_session(session);
+    }
+}
+
+void http_session_continue(struct http_session *session)
+{
+    if (session->waits && !session->closed) {
+        session->waits = false;
+        go_on(session);
+    }
+}
+
+bool http_session_ended(struct http_session *session)
+{
+    session->ended = session->busy || session->waits;
+    return session->ended;
+}
+
+bool http_session_full(const struct http_session *session)
+{
+    return (session->busy || session->waits) && session->held.len >= HELD_MAX;
+}
+
+bool http_session_waits(const struct http_session *session)
+{
+    return session->waits;
+}
+
 /* ---- moving ---- */
 
 bool http_session_movable(const struct http_session *session)
 {
-    return !session->busy && !session->closed && !session->taken && !session->held.len &&
-           !session->raw_lost;
+    return !session->busy && !session->closed && !session->taken && !session->ended &&
+           !session->held.len && !session->raw_lost;
 }
 
 void http_session_export(const struct http_session *session, struct pack *out)
@@ -427,17 +474,19 @@ static void after_reply(struct http_session *session)
     session->x.request = NULL;
     http_reader_reset(session->reader);
     if (session->last) {
-        session->closed = true;
-        timer_stop(&session->timer);
-        server->ports.finish(server->ports.ctx, session->x.peer);
+        close_session(session);
         return;
     }
-    arm(session, server->options.head_timeout_ms);
-    if (!session->deferred_input) {
-        if (session->held.len) {
-            read_held(session);
-        }
-        if (!session->closed && (!session->busy || session->taken)) {
+    session->waits = server->ports.waits(server->ports.ctx, session->x.peer);
+    if (session->waits) {
+        timer_stop(&session->timer);
+        return;
+    }
+    if (session->deferred_input) {
+        arm(session, server->options.head_timeout_ms);
+    } else {
+        go_on(session);
+        if (!session->closed && !session->waits && (!session->busy || session->taken)) {
             server->ports.resume(server->ports.ctx, session->x.peer);
         }
     }

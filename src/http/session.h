@@ -43,8 +43,11 @@ struct http_ports {
     bool (*write)(void *ctx, uint64_t peer, const void *data, size_t len);
     /* The last reply is written: close once it is out. */
     void (*finish)(void *ctx, uint64_t peer);
-    /* Reading may go on: the reply that held it up is out. */
+    /* Reading may go on: the reply that held it up is written. */
     void (*resume)(void *ctx, uint64_t peer);
+    /* Does something that was written still wait for the peer to take it? Then what is pipelined
+     * behind waits, too, until http_session_continue(). */
+    bool (*waits)(void *ctx, uint64_t peer);
 };
 
 struct http_options {
@@ -91,6 +94,20 @@ enum http_input http_session_input(
 
 /* Ends the session: an exchange that is not answered is forgotten. NULL is fine. */
 void http_session_end(struct http_session *session);
+
+/* All that was written is out: takes up what was pipelined behind it. Harmless at any time when
+ * nothing waits. */
+void http_session_continue(struct http_session *session);
+
+/* As much as may be has come behind what is not answered, or not taken: read no more. */
+bool http_session_full(const struct http_session *session);
+
+/* The peer sends no more. True: requests of its are still to be answered, then the session is over
+ * by itself. */
+bool http_session_ended(struct http_session *session);
+
+/* Does it wait for the peer to take a reply? */
+bool http_session_waits(const struct http_session *session);
 
 /* Is a reply outstanding? */
 bool http_session_busy(const struct http_session *session);

@@ -6,12 +6,14 @@
 // - slow heads and slow bodies end at their time-out, however they drip; split at every byte all is the same
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
-import { connect, shared, sleep, SLOW, startServer, test } from '../support/harness.mjs'
+import { connect, shared, sleep, SLOW, startRedis, startServer, test, until } from '../support/harness.mjs'
 import { frame, OP, rawConnect, RawWs } from '../support/raw.mjs'
 
 const GET = (path, extra = '') => `GET ${path} HTTP/1.1\r\nHost: x\r\n${extra}\r\n`
 const POST = (path, extra, body = '') => `POST ${path} HTTP/1.1\r\nHost: x\r\n${extra}\r\n${body}`
 const PUBLISH = '/api/v1/channels/user:http'
+
+const memory = async (server) => (await server.get('/admin/stats')).json().memory_bytes
 
 function assertJsonError(reply, status) {
   assert.equal(reply.status, status, reply.text)
@@ -51,12 +53,47 @@ describe('HTTP/1.1', () => {
     for (let i = 0; i < 1000; i++) assert.equal((await raw.response()).text, 'OK')
   })
 
-  test('a client that pipelines without reading is held back, not buffered without end', async (t) => {
+  test('a client that pipelines without reading is held back, not buffered without end, and loses nothing', async (t) => {
+    for (let i = 0; i < 20; i++) await at.server.publishRaw('held:back', 'x'.repeat(24_000))
     const raw = rawConnect(t, at.server)
     raw.socket.pause()
-    const block = GET('/metrics').repeat(200)
-    for (let i = 0; i < 200 && raw.socket.writableLength < 4 << 20; i++) { raw.write(block); await sleep(5) }
-    assert.equal((await at.server.get('/health')).status, 200)
+    const before = await memory(at.server)
+    raw.write(GET('/api/v1/channels/held:back/history').repeat(200)) // Some 90 MB of replies.
+    raw.write(GET('/health').repeat(500) + POST(PUBLISH, 'Content-Length: 2\r\n', 'hi').repeat(3))
+    await sleep(500)
+    assert.ok(await memory(at.server) - before < 32 << 20)
+    let [bytes, tail] = [0, '']
+    raw.socket.removeAllListeners('data')
+    raw.socket.on('data', (part) => { bytes += part.length; tail = (tail + part.toString('latin1')).slice(-2000) })
+    raw.socket.resume()
+    await until('the last of the pipelined requests is answered', () => tail.match(/"results"/g)?.length === 3, { ms: 30_000 * SLOW })
+    assert.ok(bytes > 200 * 20 * 24_000)
+    assert.equal(raw.ended, false)
+  })
+
+  test('a client that pipelines, closes its side and then reads gets all its answers, and an end', async (t) => {
+    const raw = rawConnect(t, at.server)
+    raw.write(POST(PUBLISH, 'Content-Length: 2\r\n', 'hi').repeat(5) + GET('/metrics') + GET('/health'))
+    raw.socket.end()
+    for (let i = 0; i < 5; i++) assert.equal((await raw.response()).status, 200)
+    assert.match((await raw.response()).text, /^# HELP/)
+    assert.equal((await raw.response()).text, 'OK')
+    await raw.waitEnd()
+  })
+
+  test('what is pipelined behind a reply that is long in coming waits in the socket, not in memory', async (t) => {
+    const redis = await startRedis(t)
+    const server = await startServer(t, { redis, args: ['--redis-canary-interval', '60s'] })
+    const before = await memory(server)
+    const raw = rawConnect(t, server)
+    redis.pause()
+    t.after(() => redis.resume())
+    for (let i = 0; i < 800; i++) { // Piece by piece, so that each is an event of its own.
+      raw.write(POST(PUBLISH, 'Content-Length: 65536\r\n', 'x'.repeat(65_536)))
+      if (raw.socket.writableLength > 1 << 20) break
+      await sleep(1)
+    }
+    assert.ok(await memory(server) - before < 16 << 20)
   })
 
   test('split at every byte, the answers are the same', async (t) => {
