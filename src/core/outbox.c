@@ -298,24 +298,6 @@ void outbox_free(struct shard *shard, struct subscriber *sub)
     shard_update_direct(sub);
 }
 
-void outbox_drop_replay(
-    struct shard *shard, struct subscriber *sub, const struct channel *channel, uint8_t framing)
-{
-    struct outbox *box = sub->outbox;
-
-    for (uint32_t i = box ? box->head : 0; box && i < box->tail; i++) {
-        struct run *run = &box->runs[i];
-        if (run->kind != RUN_BATCH || !(run->batch->flags & BATCH_REPLAY) ||
-            run->batch->channel != channel || run->batch->framing != framing ||
-            (i == box->head && box->skip)) { /* Partly written: alone in its run. */
-            continue;
-        }
-        run_count(shard, box, run, -1);
-        shard_count_drop(shard, sub, run->batch->ns, DROP_CLOSED, run->count);
-        run_release(shard, run);
-    }
-}
-
 void outbox_drop(struct shard *shard, struct subscriber *sub, uint8_t reason)
 {
     struct outbox *box = sub->outbox;

@@ -18,7 +18,6 @@
 #include "base/bytes.h"
 
 struct batch;
-struct channel;
 struct shard;
 struct subscriber;
 
@@ -96,10 +95,6 @@ MUST_USE int outbox_restore_skip(struct subscriber *sub, uint32_t skip);
  * blocked or had its share of this turn (then the subscriber is dirty again), negative errno when
  * the connection failed. */
 MUST_USE int outbox_flush(struct shard *shard, struct subscriber *sub);
-
-/* Drops what is left of the replay of a channel that the subscriber leaves, with reason closed. */
-void outbox_drop_replay(
-    struct shard *shard, struct subscriber *sub, const struct channel *channel, uint8_t framing);
 
 /* Drops all that waits, messages with this reason. */
 void outbox_drop(struct shard *shard, struct subscriber *sub, uint8_t reason);

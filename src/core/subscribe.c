@@ -250,9 +250,6 @@ int shard_unsubscribe(
     for (uint32_t i = 0; channel && i < sub->subscription_count; i++) {
         struct class *class = subscriber_at(sub, i)->class;
         if (class->channel == channel && class->framing == framing) {
-            /* Replays have no bound but that of a subscription: they must end with it, or a client
-             * that comes and goes without reading could ask for one after the other. */
-            outbox_drop_replay(shard, sub, channel, framing);
             class_leave(shard, class, sub);
             return 0;
         }

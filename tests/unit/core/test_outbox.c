@@ -448,32 +448,6 @@ static void one_large_reply_does_not_lift_the_bound_on_control_bytes(void **stat
     rig_fini(&rig);
 }
 
-static void a_replay_ends_with_its_subscription(void **state)
-{
-    (void)state;
-    start(OUTBOX_DROP_OLDEST, 100, 1 << 20);
-    publish_each("a:x", five);
-    publish_each("a:y", five);
-    struct rig_client *client = rig_client(&rig, 0);
-    struct shard *shard = rig.shards[0].shard;
-    struct span left = span_str("a:x");
-
-    client->room = 2;
-    rig_subscribe(client, "a:x", RIG_TOLD, "begin"); /* Its first message is partly written. */
-    rig_subscribe(client, "a:y", RIG_TOLD, "begin");
-    publish_each("a:x", (const char *[]){"live", NULL});
-    for (int i = 0; i < 20; i++) {
-        assert_int_equal(shard_unsubscribe(shard, &client->sub, left, RIG_TOLD), 0);
-        rig_check_books(&rig);
-        rig_subscribe(client, "a:x", RIG_TOLD, "begin");
-        assert_int_equal(client->sub.outbox->messages, 1 + 5 + 1 + 6);
-    }
-    assert_int_equal(shard_unsubscribe(shard, &client->sub, left, RIG_TOLD), 0);
-    rig_writable(client, -1);
-    assert_string_equal(rig_sent(client), "1=m1;1=m1;2=m2;3=m3;4=m4;5=m5;6=live;");
-    rig_fini(&rig);
-}
-
 static void a_connection_that_fails_is_closed_and_the_books_say_so(void **state)
 {
     (void)state;
@@ -606,7 +580,6 @@ int main(void)
         cmocka_unit_test(control_bytes_keep_their_place_among_messages),
         cmocka_unit_test(control_bytes_have_a_bound_of_their_own),
         cmocka_unit_test(one_large_reply_does_not_lift_the_bound_on_control_bytes),
-        cmocka_unit_test(a_replay_ends_with_its_subscription),
         cmocka_unit_test(a_connection_that_fails_is_closed_and_the_books_say_so),
         cmocka_unit_test(whatever_happens_a_client_can_tell_what_it_missed),
     };
