@@ -14,6 +14,10 @@
 #include "core/name.h"
 #include "proto/url.h"
 
+/* A replay is exempt from the outbox's bounds. Who subscribes, unsubscribes and never reads must not
+ * gather one after the other. */
+enum { WAITING_BYTES_MAX = 4 * 1024 * 1024 };
+
 enum { ID_MAX = 128, HISTORY_LIMIT = 100, HISTORY_LIMIT_MAX = 1000 };
 
 enum asked { ASKED_SUBSCRIBE, ASKED_HISTORY, ASKED_HISTORY_HTTP };
@@ -300,6 +304,10 @@ static void subscribe(
         answer_error(server, client, id, "too_many",
             "this connection follows as many channels "
             "as it may");
+        return;
+    }
+    if (client->sub.outbox && client->sub.outbox->message_bytes > WAITING_BYTES_MAX) {
+        answer_error(server, client, id, "busy", "read what waits for this connection first");
         return;
     }
     int err =

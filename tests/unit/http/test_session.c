@@ -46,6 +46,14 @@ static void port_resume(void *ctx, uint64_t peer)
     t.resumed += 1;
 }
 
+/* Whatever is written is taken at once. */
+static bool port_waits(void *ctx, uint64_t peer)
+{
+    (void)ctx;
+    (void)peer;
+    return false;
+}
+
 static void note(struct http_exchange *x, const char *what)
 {
     struct span body = x->request->body;
@@ -87,7 +95,7 @@ static void start(void)
         .head_timeout_ms = HEAD_MS,
         .body_timeout_ms = BODY_MS,
         .routes = routes};
-    const struct http_ports ports = {NULL, port_write, port_finish, port_resume};
+    const struct http_ports ports = {NULL, port_write, port_finish, port_resume, port_waits};
 
     memset(&t, 0, sizeof(t));
     t.sim = sim_create(1);
