@@ -16,7 +16,7 @@
 #include "core/cursor.h"
 
 enum {
-    PUBLICATION_MAY_REFUSE = 1, /* The publisher waits and can be told "busy". */
+    PUBLICATION_MAY_REFUSE = 1, /* The publisher waits: home may tell it "busy". */
     PUBLICATION_UTF8 = 2,       /* The payload is valid UTF-8. */
 };
 

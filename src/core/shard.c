@@ -231,8 +231,7 @@ int shard_publish(struct shard *shard, const struct publish_order *order)
     uint64_t hash = shard_hash(shard, order->name);
     uint16_t home = shard_home_of(shard, hash);
 
-    if ((order->flags & PUBLICATION_MAY_REFUSE) &&
-        shard->ingest_in_flight[home] > shard->settings->overload_bytes) {
+    if (shard->ingest_in_flight[home] > shard->settings->overload_bytes) {
         shard->stats.refused += 1;
         return -EBUSY;
     }

@@ -128,7 +128,8 @@ static inline uint16_t shard_home_of(const struct shard *shard, uint64_t hash)
 }
 
 /* Publishes. With a reply_id ports.published() is called once, later. Returns 0, -EBUSY (its home
- * is behind; only with PUBLICATION_MAY_REFUSE, otherwise it is taken) or -ENOMEM. */
+ * does not take in what was sent to it: also without PUBLICATION_MAY_REFUSE, which is about what home
+ * does when a listener is behind) or -ENOMEM. */
 MUST_USE int shard_publish(struct shard *shard, const struct publish_order *order);
 
 /* Is this channel's home so far behind that a link had better wait? */
