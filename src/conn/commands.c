@@ -12,6 +12,7 @@
 #include "conn/server.h"
 #include "conn/ws.h"
 #include "core/name.h"
+#include "core/outbox.h"
 #include "proto/url.h"
 
 /* A replay is exempt from the outbox's bounds. Who subscribes, unsubscribes and never reads must not
@@ -175,6 +176,17 @@ static void answer_history_http(
     bytes_fini(&text);
 }
 
+/* Past the bound of control bytes the connection would be lost. Half of it is left for short answers,
+ * such as the one that says so. */
+static bool fits(const struct client *client, size_t len)
+{
+    const struct outbox *box = client->sub.outbox;
+
+    return outbox_control_fits(&client->sub, len) &&
+           (!box || len > OUTBOX_CONTROL_LARGE ||
+               box->control_bytes + len <= OUTBOX_CONTROL_BYTES_MAX / 2);
+}
+
 static void answer_command(struct conn_server *server, struct client *client,
     const struct command *command, const struct mail_subscribe *answer)
 {
@@ -184,6 +196,12 @@ static void answer_command(struct conn_server *server, struct client *client,
     if (command->asked == ASKED_HISTORY) {
         err = err ? err : append_history(&text, answer);
         err = err ? err : bytes_append_byte(&text, '}');
+        if (!err && !fits(client, text.len + WS_HEADER_BYTES_MAX)) {
+            bytes_fini(&text);
+            answer_error(server, client, span_of(command->id, command->id_len), "busy",
+                "read the answers that wait for this connection first");
+            return;
+        }
     } else {
         err = err ? err : ws_append_state(&text, answer);
         err = err ? err : bytes_append_byte(&text, '}');

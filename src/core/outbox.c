@@ -268,17 +268,24 @@ int outbox_restore_control(
     control->len = (uint32_t)len;
     memcpy(control->data, data, len);
     box->runs[box->tail++] = (struct run){.control = control, .kind = RUN_CONTROL};
-    box->control_bytes += (uint32_t)len;
+    *outbox_control_counter(box, len) += (uint32_t)len;
     shard_mark_dirty(shard, sub);
     return 0;
 }
 
-/* A single piece may be of any size: a reply to a request that was within its own limits. */
+bool outbox_control_fits(const struct subscriber *sub, size_t len)
+{
+    const struct outbox *box = sub->outbox;
+
+    if (len > OUTBOX_CONTROL_LARGE) {
+        return !box || box->large_bytes == 0;
+    }
+    return !box || box->control_bytes + len <= OUTBOX_CONTROL_BYTES_MAX;
+}
+
 int outbox_control(struct shard *shard, struct subscriber *sub, const void *data, size_t len)
 {
-    uint64_t waiting = sub->outbox ? sub->outbox->control_bytes : 0;
-
-    if (waiting && waiting + len > OUTBOX_CONTROL_BYTES_MAX) {
+    if (!outbox_control_fits(sub, len)) {
         return -ENOBUFS;
     }
     return outbox_restore_control(shard, sub, data, len);

@@ -11,6 +11,7 @@
 #ifndef CORE_OUTBOX_H
 #define CORE_OUTBOX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,11 +58,22 @@ struct outbox {
     uint32_t skip;     /* Bytes of the head run's first message that are already sent. */
     uint32_t messages; /* Waiting: the books' `queued`. */
     uint32_t message_bytes;
-    uint32_t control_bytes;
+    uint32_t control_bytes;        /* Without the one below. */
+    uint32_t large_bytes;          /* Of the piece of control bytes that is OUTBOX_CONTROL_LARGE. */
     struct conflation *conflation; /* NULL until a namespace with that policy needs it. */
 };
 
-enum { OUTBOX_CONTROL_BYTES_MAX = 256 * 1024 };
+enum {
+    OUTBOX_CONTROL_BYTES_MAX = 256 * 1024, /* All together, … */
+    /* … beside one piece that is larger than this by itself: a reply to a request that was within its
+     * own limits. A second one has to wait for the first to be gone. */
+    OUTBOX_CONTROL_LARGE = 128 * 1024,
+};
+
+static inline uint32_t *outbox_control_counter(struct outbox *box, size_t len)
+{
+    return len > OUTBOX_CONTROL_LARGE ? &box->large_bytes : &box->control_bytes;
+}
 
 /* Queues messages [first, batch->count) of the batch; the policy may drop some of them or others.
  * The books are kept. Shares the batch. */
@@ -70,6 +82,9 @@ void outbox_push(struct shard *shard, struct subscriber *sub, struct batch *batc
 /* The same after the kernel took `sent` bytes of [first, count) and not all. */
 void outbox_push_rest(struct shard *shard, struct subscriber *sub, struct batch *batch,
     uint32_t first, uint32_t sent);
+
+/* Is there room for that many control bytes? */
+bool outbox_control_fits(const struct subscriber *sub, size_t len);
 
 /* Queues control bytes (copied). Returns 0, -ENOBUFS past the bound, or -ENOMEM. */
 MUST_USE int outbox_control(

@@ -110,7 +110,7 @@ static void advance(struct shard *shard, struct subscriber *sub, size_t taken)
             size_t left = run->control->len - run->first;
             size_t part = taken < left ? taken : left;
             run->first += (uint32_t)part;
-            box->control_bytes -= (uint32_t)part;
+            *outbox_control_counter(box, run->control->len) -= (uint32_t)part;
             taken -= part;
             if (part == left) {
                 run_release(shard, run);

@@ -6,7 +6,8 @@
 // - only fanout.v1 is echoed, also beside fanout.token.*; raw sockets stay raw and get Fanout-State
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
-import { assertError, connect, nothingBut, refused, shared, startRedis, startServer, test, until } from '../support/harness.mjs'
+import { assertError, connect, nothingBut, refused, shared, sleep, startRedis, startServer, test, until } from '../support/harness.mjs'
+import { OP, rawWs } from '../support/raw.mjs'
 
 const CURSOR = /^[a-z0-9]+:\d+$/
 const offset = (cursor) => { assert.match(cursor, CURSOR); return BigInt(cursor.split(':')[1]) }
@@ -215,6 +216,27 @@ describe('subprotocol fanout.v1', () => {
     for (let i = 0; i < 5; i++) await at.server.publish('a:hist', i)
     const reply = await ask(client, { history: { channel: 'a:hist', since: 'begin', limit: 3 } })
     assert.deepEqual(reply.ok.events.map((e) => e.data), [0, 1, 2])
+  })
+
+  test('long histories asked for in one go are answered or refused with busy, and the connection lives on', async (t) => {
+    for (let i = 0; i < 60; i++) await at.server.publishRaw('a:long', 'x'.repeat(15_000))
+    const ws = await rawWs(t, at.server, '?channel=a:base', { 'Sec-WebSocket-Protocol': 'fanout.v1' })
+    ws.socket.pause()
+    const count = 12
+    for (let i = 0; i < count; i++) ws.send(OP.TEXT, JSON.stringify({ id: i, history: { channel: 'a:long', limit: 1000 } }))
+    await sleep(300)
+    ws.socket.resume()
+    const answers = []
+    while (answers.length < count) {
+      const reply = JSON.parse((await ws.next()).payload)
+      if ('id' in reply) answers.push(reply)
+    }
+    assert.deepEqual(answers.map((a) => a.id).sort((a, b) => a - b), Array.from({ length: count }, (_, i) => i))
+    assert.equal(answers[0].ok.events.length, 60)
+    for (const a of answers) assert.ok(a.ok || a.error.code === 'busy', JSON.stringify(a.error))
+    assert.ok(answers.some((a) => a.error), 'the bound was reached')
+    ws.send(OP.TEXT, JSON.stringify({ id: 'last', history: { channel: 'a:long', limit: 1 } }))
+    assert.equal(JSON.parse((await ws.next()).payload).ok.events.length, 1)
   })
 
   test('errors carry the id, a code and a sentence, and the connection lives on', async (t) => {

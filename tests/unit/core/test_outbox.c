@@ -443,7 +443,18 @@ static void one_large_reply_does_not_lift_the_bound_on_control_bytes(void **stat
     char *large = mem_zalloc(LARGE);
 
     assert_int_equal(shard_control(shard, &client->sub, large, LARGE), 0);
+    assert_int_equal(shard_control(shard, &client->sub, large, LARGE), -ENOBUFS);
+    for (unsigned i = 0; i < OUTBOX_CONTROL_BYTES_MAX / 4096; i++) {
+        assert_int_equal(shard_control(shard, &client->sub, large, 4096), 0);
+    }
     assert_int_equal(shard_control(shard, &client->sub, "x", 1), -ENOBUFS);
+    rig_writable(client, LARGE);
+    assert_int_equal(client->sub.outbox->large_bytes, 0);
+    assert_int_equal(client->sub.outbox->control_bytes, OUTBOX_CONTROL_BYTES_MAX);
+    assert_int_equal(shard_control(shard, &client->sub, "x", 1), -ENOBUFS);
+    assert_int_equal(shard_control(shard, &client->sub, large, LARGE), 0);
+    rig_writable(client, -1);
+    assert_int_equal(client->sent.len, 2 * LARGE + OUTBOX_CONTROL_BYTES_MAX);
     mem_free(large);
     rig_fini(&rig);
 }
