@@ -324,7 +324,8 @@ static void subscribe(
             "as it may");
         return;
     }
-    if (client->sub.outbox && client->sub.outbox->message_bytes > WAITING_BYTES_MAX) {
+    if (since.kind != SINCE_NONE && client->sub.outbox &&
+        client->sub.outbox->message_bytes > WAITING_BYTES_MAX) {
         answer_error(server, client, id, "busy", "read what waits for this connection first");
         return;
     }

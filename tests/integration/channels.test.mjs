@@ -239,6 +239,24 @@ describe('subprotocol fanout.v1', () => {
     assert.equal(JSON.parse((await ws.next()).payload).ok.events.length, 1)
   })
 
+  test('with much waiting another replay is refused with busy, a live subscription is not', async (t) => {
+    const server = await startServer(t, { args: ['--namespace', 'deep:outbox_messages=100000,outbox_bytes=64MiB'] })
+    const ws = await rawWs(t, server, '?channel=deep:a', { 'Sec-WebSocket-Protocol': 'fanout.v1' })
+    ws.socket.pause()
+    for (let i = 0; i < 800; i++) await server.publishRaw('deep:a', 'x'.repeat(20_000))
+    ws.send(OP.TEXT, JSON.stringify({ id: 1, subscribe: { channel: 'a:live' } }))
+    ws.send(OP.TEXT, JSON.stringify({ id: 2, subscribe: { channel: 'a:back', since: 'begin' } }))
+    await sleep(300)
+    ws.socket.resume()
+    const answers = {}
+    while (Object.keys(answers).length < 2) {
+      const reply = JSON.parse((await ws.next()).payload)
+      if ('id' in reply) answers[reply.id] = reply
+    }
+    assert.equal(answers[1].ok?.state, 'live', JSON.stringify(answers[1]))
+    assert.equal(answers[2].error?.code, 'busy')
+  })
+
   test('errors carry the id, a code and a sentence, and the connection lives on', async (t) => {
     const client = await open(t)
     for (const bad of [{ subscribe: { channel: 'NO' } }, { subscribe: {} }, { subscribe: 'a:x' }, { publish: { channel: 'a:x' } },
