@@ -289,11 +289,16 @@ static const char *read_arguments(struct arguments *a, struct span object)
         {(const uint8_t *)"since", 5},
         {(const uint8_t *)"data", 4},
         {(const uint8_t *)"limit", 5},
+        {(const uint8_t *)"types", 5},
+        {(const uint8_t *)"batch_ms", 8},
     };
-    struct span members[4] = {{0}};
+    struct span members[COUNT_OF(keys)] = {{0}};
 
-    if (json_find_members(object.data, object.len, keys, 4, members) != 0) {
+    if (json_find_members(object.data, object.len, keys, COUNT_OF(keys), members) != 0) {
         return "an object is expected, each member once";
+    }
+    if (members[4].len || members[5].len) {
+        return "types and batch_ms are not served by this version; leave them out";
     }
     if (json_string_decode(members[0], &a->channel) != 0) {
         return "channel: a string is expected";

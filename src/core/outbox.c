@@ -208,7 +208,6 @@ void outbox_gap(struct shard *shard, struct subscriber *sub, struct channel *cha
 
 /* ---- runs from outside ---- */
 
-/* One run at the end, merged with the last one when it continues it. */
 int run_append(
     struct shard *shard, struct outbox *box, struct batch *batch, uint32_t first, uint32_t count)
 {

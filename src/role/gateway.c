@@ -324,7 +324,7 @@ static int shard_open(struct gateway_shard *gs)
     return loop_watch(gs->loop, mailbox_wake_fd(gs->mailbox), KIND_MAILBOX, 0, LOOP_WATCH_IN);
 }
 
-/* Letters still under way belong to shards that are still there: two rounds end all of them. */
+/* Letters still under way belong to shards that are still there. */
 static void shard_shut(struct gateway_shard *gs)
 {
     if (gs->server) {

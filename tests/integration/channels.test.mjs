@@ -156,6 +156,13 @@ describe('subprotocol fanout.v1', () => {
     return client.waitJson(`id ${mine}`, (m) => m.id === mine)
   }
 
+  test('types and batch_ms are refused, not ignored', async (t) => {
+    const client = await open(t)
+    for (const more of [{ types: ['a'] }, { batch_ms: 50 }]) {
+      assert.equal((await ask(client, { subscribe: { channel: 'a:x', ...more } })).error.code, 'bad_command')
+    }
+  })
+
   test('only fanout.v1 is echoed', async (t) => {
     for (const protocols of [['fanout.v1'], ['other', 'fanout.v1'], ['fanout.v1', 'fanout.token.abc']]) {
       const client = await connect(t, at.server, '?channel=a:base', { protocols })
