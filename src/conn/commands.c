@@ -15,11 +15,12 @@
 #include "core/outbox.h"
 #include "proto/url.h"
 
-/* A replay is exempt from the outbox's bounds. Who subscribes, unsubscribes and never reads must not
- * gather one after the other. */
-enum { WAITING_BYTES_MAX = 4 * 1024 * 1024 };
-
-enum { ID_MAX = 128, HISTORY_LIMIT = 100, HISTORY_LIMIT_MAX = 1000 };
+enum {
+    ID_MAX = 128,
+    HISTORY_LIMIT = 100,
+    HISTORY_LIMIT_MAX = 1000,
+    HISTORY_BYTES_MAX = 1024 * 1024, /* Of publications in one answer; `more` says the rest. */
+};
 
 enum asked { ASKED_SUBSCRIBE, ASKED_HISTORY, ASKED_HISTORY_HTTP };
 
@@ -203,7 +204,7 @@ static void answer_command(struct conn_server *server, struct client *client,
             return;
         }
     } else {
-        err = err ? err : ws_append_state(&text, answer);
+        err = err ? err : ws_append_answer(&text, answer);
         err = err ? err : bytes_append_byte(&text, '}');
     }
     send_text(server, client, &text, err);
@@ -329,11 +330,6 @@ static void subscribe(
             "as it may");
         return;
     }
-    if (since.kind != SINCE_NONE && client->sub.outbox &&
-        client->sub.outbox->message_bytes > WAITING_BYTES_MAX) {
-        answer_error(server, client, id, "busy", "read what waits for this connection first");
-        return;
-    }
     int err =
         shard_subscribe(server->shard, &client->sub, name, ws_framing(client), since, &request_id);
     if (err == -EEXIST) {
@@ -365,7 +361,7 @@ static void history(
 
     since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
     if (shard_history(server->shard, span_of(a->channel.data, a->channel.len), since,
-            (uint32_t)a->limit, &request_id) != 0 ||
+            (uint32_t)a->limit, HISTORY_BYTES_MAX, &request_id) != 0 ||
         !command_add(server, request_id, conn_client_id(server, client), ASKED_HISTORY, id)) {
         shard_doom(server->shard, &client->sub);
     }
@@ -489,8 +485,8 @@ void history_handler(struct http_exchange *x)
     } else {
         struct since since = since_parse(span_of(since_text.data, since_text.len));
         since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
-        if (shard_history(server->shard, span_of(name.data, name.len), since, limit, &request_id) !=
-                0 ||
+        if (shard_history(server->shard, span_of(name.data, name.len), since, limit,
+                HISTORY_BYTES_MAX, &request_id) != 0 ||
             !command_add(server, request_id, x->peer, ASKED_HISTORY_HTTP, span_of(NULL, 0))) {
             http_reply_error(x, 503, "no_memory", "no memory for the request");
         }

@@ -39,6 +39,13 @@ static void port_subscribed(void *ctx, struct subscriber *sub, const struct mail
     }
 }
 
+static void port_restarted(
+    void *ctx, struct subscriber *sub, uint8_t framing, struct span channel, struct cursor cursor)
+{
+    (void)framing;
+    ws_restarted(ctx, client_of(sub), channel, cursor);
+}
+
 static void port_published(void *ctx, const struct publish_result *result)
 {
     conn_published(ctx, result);
@@ -160,6 +167,7 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
         .deliver = conn_deliver,
         .write = conn_write,
         .subscribed = port_subscribed,
+        .restarted = port_restarted,
         .published = port_published,
         .slow = port_slow,
         .doomed = port_doomed,

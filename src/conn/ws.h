@@ -43,6 +43,10 @@ bool ws_early_input(struct conn_server *server, struct client *client);
 void ws_subscribed(
     struct conn_server *server, struct client *client, const struct mail_subscribe *answer);
 
+/* The history of a channel it follows began anew: a state notice, where the framing has those. */
+void ws_restarted(
+    struct conn_server *server, struct client *client, struct span channel, struct cursor cursor);
+
 /* Sends a close frame behind what waits and begins the closing handshake. */
 void ws_close(struct conn_server *server, struct client *client, uint16_t code, const char *reason);
 
@@ -53,8 +57,10 @@ void ws_ping(struct conn_server *server, struct client *client);
 /* Frees client->extra. */
 void ws_extra_free(struct client *client);
 
-/* Appends the state notice of an answer. */
-MUST_USE int ws_append_state(struct bytes *out, const struct mail_subscribe *answer);
+/* Appends a state notice; that of an answer. */
+MUST_USE int ws_append_state(
+    struct bytes *out, struct span channel, uint8_t state, struct cursor cursor);
+MUST_USE int ws_append_answer(struct bytes *out, const struct mail_subscribe *answer);
 const char *ws_state_name(uint8_t state);
 
 /* The framing for a WebSocket client. */

@@ -30,21 +30,23 @@ const char *ws_state_name(uint8_t state)
     return state_names[state];
 }
 
-int ws_append_state(struct bytes *out, const struct mail_subscribe *answer)
+int ws_append_state(struct bytes *out, struct span channel, uint8_t state, struct cursor cursor)
 {
-    char cursor[CURSOR_TEXT_MAX];
+    char text[CURSOR_TEXT_MAX];
 
-    /* The notice comes before the replay: it says where that begins to count from. */
-    struct cursor at = answer->cursor;
-    if (answer->replay_count) {
-        at.offset = answer->replay[0]->offset - 1;
-    }
-    cursor_format(at, cursor);
+    cursor_format(cursor, text);
     int err = bytes_append_str(out, "{\"channel\":");
-    err = err ? err : json_append_string(out, answer->name, answer->name_len);
+    err = err ? err : json_append_string(out, channel.data, channel.len);
     return err ? err
-               : bytes_appendf(out, ",\"state\":\"%s\",\"cursor\":\"%s\"}",
-                     state_names[answer->state], cursor);
+               : bytes_appendf(
+                     out, ",\"state\":\"%s\",\"cursor\":\"%s\"}", state_names[state], text);
+}
+
+/* The notice comes before the replay: it says where that begins to count from. */
+int ws_append_answer(struct bytes *out, const struct mail_subscribe *answer)
+{
+    return ws_append_state(
+        out, span_of(answer->name, answer->name_len), answer->state, answer->from);
 }
 
 static bool send_101(
@@ -89,6 +91,32 @@ static void finish_upgrade(
     }
 }
 
+static void send_state(struct conn_server *server, struct client *client, struct span channel,
+    uint8_t state, struct cursor cursor)
+{
+    struct bytes text = {0};
+
+    if (ws_append_state(&text, channel, state, cursor) != 0 ||
+        !ws_send_text(server, client, span_of(text.data, text.len))) {
+        shard_doom(server->shard, &client->sub);
+    }
+    bytes_fini(&text);
+}
+
+static bool hears_notices(const struct client *client)
+{
+    return client->protocol == CLIENT_WS &&
+           (client->kind == CLIENT_CHANNELS || client->kind == CLIENT_V1);
+}
+
+void ws_restarted(
+    struct conn_server *server, struct client *client, struct span channel, struct cursor cursor)
+{
+    if (hears_notices(client) && client->state == CLIENT_OPEN) {
+        send_state(server, client, channel, SUBSCRIBE_RESET, cursor);
+    }
+}
+
 void ws_subscribed(
     struct conn_server *server, struct client *client, const struct mail_subscribe *answer)
 {
@@ -96,15 +124,10 @@ void ws_subscribed(
         finish_upgrade(server, client, answer);
         return;
     }
-    if (client->kind != CLIENT_CHANNELS && client->kind != CLIENT_V1) {
-        return;
+    if (hears_notices(client)) {
+        send_state(
+            server, client, span_of(answer->name, answer->name_len), answer->state, answer->from);
     }
-    struct bytes text = {0};
-    if (ws_append_state(&text, answer) != 0 ||
-        !ws_send_text(server, client, span_of(text.data, text.len))) {
-        shard_doom(server->shard, &client->sub);
-    }
-    bytes_fini(&text);
 }
 
 static void refuse_upgrade(struct http_exchange *x, int status, const char *reason)

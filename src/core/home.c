@@ -9,14 +9,17 @@
 #include "core/name.h"
 #include "core/shard.h"
 
-enum { TICK_RINGS_MAX = 256 }; /* Rings looked at in one tick. */
+enum {
+    TICK_RINGS_MAX = 256,   /* Rings looked at in one tick. */
+    TICK_EPOCHS_MAX = 4096, /* Homes looked at in one tick after all began a new epoch. */
+};
 
 static bool home_equal(const struct table_item *item, const void *key)
 {
     return span_equal(home_name((const struct home *)item), *(const struct span *)key);
 }
 
-static struct home *home_find(struct shard *shard, uint64_t hash, struct span name)
+struct home *home_find(struct shard *shard, uint64_t hash, struct span name)
 {
     return (struct home *)table_find(&shard->homes, hash, home_equal, &name);
 }
@@ -87,7 +90,7 @@ static bool any_behind(const struct shard *shard, const struct home *home)
     return false;
 }
 
-static void home_release(struct shard *shard, struct home *home)
+void home_release(struct shard *shard, struct home *home)
 {
     if (home->shards || home->ring) {
         return;
@@ -142,6 +145,7 @@ void home_publish(struct shard *shard, struct publication *pub)
         home_release(shard, home);
         return;
     }
+    home_freshen(shard, home);
     pub->epoch = home_epoch(shard, home);
     pub->offset = home->next_offset++;
     shard->stats.publications += 1;
@@ -161,206 +165,80 @@ void home_publish(struct shard *shard, struct publication *pub)
     home_release(shard, home); /* Without history and listeners only its number was needed. */
 }
 
-/* What the ring has for this cursor: how many of its last entries to replay. */
-static enum subscribe_state judge(
-    const struct shard *shard, const struct home *home, struct since since, uint32_t *ret_count)
+/* ---- epochs ---- */
+
+void home_post_epoch(struct shard *shard, const struct home *home, uint16_t listener)
 {
-    uint32_t kept = home->ring ? home->ring->count : 0;
+    struct mail_epoch *mail = mem_alloc(sizeof(*mail) + home->name_len);
 
-    *ret_count = 0;
-    switch ((enum since_kind)since.kind) {
-    case SINCE_NONE:
-        return SUBSCRIBE_LIVE;
-    case SINCE_BEGIN:
-        *ret_count = kept;
-        return kept ? SUBSCRIBE_REPLAYED : SUBSCRIBE_LIVE;
-    case SINCE_CURSOR:
-        break;
-    case SINCE_BAD:
-        return SUBSCRIBE_RESET;
-    }
-    uint64_t last = home->next_offset - 1;
-    if (since.cursor.epoch != home_epoch(shard, home) || since.cursor.offset > last ||
-        since.cursor.offset < last - kept) {
-        return SUBSCRIBE_RESET;
-    }
-    *ret_count = (uint32_t)(last - since.cursor.offset);
-    return *ret_count ? SUBSCRIBE_REPLAYED : SUBSCRIBE_LIVE;
-}
-
-static void fill_replay(
-    struct shard *shard, struct home *home, struct mail_subscribe *mail, uint32_t count)
-{
-    struct ring *ring = home->ring;
-    uint32_t skip = ring ? ring->count - count : 0;
-
-    mail->cursor = home_cursor(shard, home);
-    if (mail->limit && count > mail->limit) {
-        mail->more = true;
-        count = mail->limit;
-    }
-    if (count == 0) {
-        return;
-    }
-    mail->replay = mem_try_alloc(count * sizeof(struct publication *));
-    if (!mail->replay) {
-        mail->state = SUBSCRIBE_RESET;
-        mail->more = false;
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        struct publication *pub = ring->slots[(ring->head + skip + i) & (ring->cap - 1)];
-        pub->refs += 1;
-        mail->replay[i] = pub;
-    }
-    mail->replay_count = count;
-    shard->stats.replayed += count;
-    if (mail->more) {
-        mail->cursor.offset = mail->replay[count - 1]->offset;
-    }
-}
-
-/* The answer and the interest are one step: every publication from here on is mailed after it. */
-static void answer_subscriber(struct shard *shard, struct home *home, struct mail_subscribe *mail)
-{
-    uint32_t count;
-    uint16_t to = mail->mail.from;
-
-    if (home->ring) {
-        ring_trim(shard, home->ring, &shard->settings->ns[home->ns]);
-    }
-    mail->state = (uint8_t)judge(shard, home, mail->since, &count);
-    fill_replay(shard, home, mail, count);
-    mail->mail.kind = MAIL_SUBSCRIBED;
-    lend_post(shard, to); /* What was published before goes before. */
-    lend_report(shard, to, home);
-    shard_post(shard, to, &mail->mail);
-}
-
-void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
-{
-    struct span name = span_of(mail->name, mail->name_len);
-    struct home *home = home_get(shard, mail->hash, name);
-
-    if (!home) {
-        mail->state = SUBSCRIBE_RESET;
-        mail->failed = true;
-        mail->mail.kind = MAIL_SUBSCRIBED;
-        shard_post(shard, mail->mail.from, &mail->mail);
-        return;
-    }
-    if (mail->interest) {
-        bool first = home->shards == 0;
-        home->shards |= 1ull << mail->mail.from;
-        if (first && shard->ports.interest) {
-            home->closed = !shard->ports.interest(shard->ports.ctx, name, true);
-        }
-        if (home->closed) {
-            waiting_add(&shard->waiting, home, mail);
-            return;
-        }
-    }
-    answer_subscriber(shard, home, mail);
-    home_release(shard, home); /* A look at history leaves nothing behind. */
-}
-
-/* Comes while an import is worked in, before anything is published: nothing can be missed. */
-void home_listen(struct shard *shard, struct mail_unsubscribe *mail)
-{
-    struct span name = span_of(mail->name, mail->name_len);
-    struct home *home = home_get(shard, mail->hash, name);
-
-    CHECK(home); /* Start-up: without memory there is nothing to start. */
-    bool first = home->shards == 0;
-    home->shards |= 1ull << mail->mail.from;
-    if (first && shard->ports.interest) {
-        home->closed = !shard->ports.interest(shard->ports.ctx, name, true);
-    }
-    mem_free(mail);
-}
-
-void home_unsubscribe(struct shard *shard, struct mail_unsubscribe *mail)
-{
-    struct home *home = home_find(shard, mail->hash, span_of(mail->name, mail->name_len));
-    uint64_t bit = 1ull << mail->mail.from;
-
-    if (home && (home->shards & bit)) {
-        home->shards &= ~bit;
-        if (home->shards == 0 && shard->ports.interest) {
-            shard->ports.interest(shard->ports.ctx, home_name(home), false);
-        }
-        home_release(shard, home);
-    }
-    mem_free(mail);
-}
-
-void home_replay_back(struct shard *shard, struct mail_subscribe *mail)
-{
-    (void)shard;
-    for (uint32_t i = 0; i < mail->replay_count; i++) {
-        publication_unref(mail->replay[i]);
-    }
-    mem_free(mail->replay);
-    mem_free(mail);
-}
-
-static void open_one(struct shard *shard, struct home *home)
-{
-    struct mail *mail = waiting_take(&shard->waiting, home);
-
-    home->closed = false;
-    while (mail) {
-        struct mail *next = mail->next;
-        answer_subscriber(shard, home, (struct mail_subscribe *)mail);
-        mail = next;
-    }
-}
-
-void home_opened(struct shard *shard, struct span name)
-{
-    size_t cursor = 0;
-    struct home *home;
-
-    if (name.len) {
-        home = home_find(shard, shard_hash(shard, name), name);
-        if (home && home->closed) {
-            open_one(shard, home);
-        }
-        return;
-    }
-    while ((home = (struct home *)table_next(&shard->homes, &cursor))) {
-        if (home->closed) {
-            open_one(shard, home);
-        }
-    }
+    *mail = (struct mail_epoch){.mail = {.kind = MAIL_EPOCH},
+        .hash = home->hash,
+        .cursor = home_cursor(shard, home),
+        .name_len = home->name_len};
+    memcpy(mail->name, home->name, home->name_len);
+    lend_post(shard, listener); /* What belongs to the former epoch goes before. */
+    shard_post(shard, listener, &mail->mail);
 }
 
 static void begin_epoch(struct shard *shard, struct home *home)
 {
     home->serial = shard->serial;
     ring_clear(shard, home->ring);
+    for (uint64_t left = home->shards; left; left &= left - 1) {
+        home_post_epoch(shard, home, (uint16_t)__builtin_ctzll(left));
+    }
+}
+
+bool home_is_stale(const struct shard *shard, const struct home *home)
+{
+    return home->serial < shard->serial_all;
+}
+
+void home_freshen(struct shard *shard, struct home *home)
+{
+    if (home_is_stale(shard, home)) {
+        begin_epoch(shard, home);
+    }
 }
 
 void home_new_epoch(struct shard *shard, struct span name)
 {
-    size_t cursor = 0;
-    struct home *home;
-
     shard->serial += 1;
-    if (name.len) {
-        home = home_find(shard, shard_hash(shard, name), name);
-        if (home) {
-            begin_epoch(shard, home);
-        }
+    if (name.len == 0) {
+        shard->serial_all = shard->serial;
+        shard->epoch_walk = (struct epoch_walk){.going = true};
         return;
     }
-    while ((home = (struct home *)table_next(&shard->homes, &cursor))) {
+    struct home *home = home_find(shard, shard_hash(shard, name), name);
+    if (home) {
         begin_epoch(shard, home);
+    }
+}
+
+/* Whoever is published to or asked for is freshened on the way; this finds the others, so that their
+ * listeners hear of it and their history is freed. When the table grows meanwhile it starts over. */
+static void walk_epochs(struct shard *shard)
+{
+    struct epoch_walk *walk = &shard->epoch_walk;
+
+    if (walk->mask != shard->homes.mask) {
+        *walk = (struct epoch_walk){.going = true, .mask = shard->homes.mask};
+    }
+    for (int i = 0; i < TICK_EPOCHS_MAX; i++) {
+        struct home *home = (struct home *)table_next(&shard->homes, &walk->cursor);
+        if (!home) {
+            walk->going = false;
+            return;
+        }
+        home_freshen(shard, home);
     }
 }
 
 void home_tick(struct shard *shard)
 {
+    if (shard->epoch_walk.going) {
+        walk_epochs(shard);
+    }
     keep_budget(shard, NULL, TICK_RINGS_MAX);
     struct ring *ring = shard->ring_tick ? shard->ring_tick : shard->ring_oldest;
     for (int i = 0; i < TICK_RINGS_MAX && ring; i++) {

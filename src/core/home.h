@@ -26,7 +26,8 @@ struct home {
     uint32_t serial;   /* Tells its epochs apart; the shard's at the last new beginning. */
     uint16_t name_len;
     uint8_t ns;
-    bool closed; /* Not fed by the broker yet: listeners wait (core/waiting.h). */
+    bool closed;   /* Not fed by the broker yet: listeners wait (core/waiting.h). */
+    bool announce; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];
 };
 
@@ -35,8 +36,9 @@ static inline struct span home_name(const struct home *home)
     return span_of(home->name, home->name_len);
 }
 
-/* Handles a letter to home; takes it. */
+/* Handles a letter to home; takes it. home.c: */
 void home_publish(struct shard *shard, struct publication *pub);
+/* home_subscribe.c: */
 void home_subscribe(struct shard *shard, struct mail_subscribe *mail);
 void home_unsubscribe(struct shard *shard, struct mail_unsubscribe *mail);
 void home_listen(struct shard *shard, struct mail_unsubscribe *mail);
@@ -46,7 +48,8 @@ void home_replay_back(struct shard *shard, struct mail_subscribe *mail);
 void home_opened(struct shard *shard, struct span name);
 
 /* This channel (an empty name: every channel) may have missed publications: its history begins
- * anew. */
+ * anew, and who listens is told. For every channel that happens when it is next used, or within the
+ * next ticks: a broker that comes back must not stop the shard. */
 void home_new_epoch(struct shard *shard, struct span name);
 
 /* Trims by age and budget, forgets quiet channels. Every 100 ms or so; bounded work a call. */
@@ -54,8 +57,18 @@ void home_tick(struct shard *shard);
 
 void home_fini(struct shard *shard);
 
-/* Internal to home and snapshot: finds or makes a home (NULL without memory); its epoch. */
+/* Internal to the files of home and snapshot: */
+
+struct home *home_find(struct shard *shard, uint64_t hash, struct span name);
+/* Finds or makes one; NULL without memory. */
 struct home *home_get(struct shard *shard, uint64_t hash, struct span name);
+/* Forgets it when nobody listens and nothing is kept. */
+void home_release(struct shard *shard, struct home *home);
 uint64_t home_epoch(const struct shard *shard, const struct home *home);
+/* Has every channel begun a new epoch, and this one not yet? Then it does now. */
+bool home_is_stale(const struct shard *shard, const struct home *home);
+void home_freshen(struct shard *shard, struct home *home);
+/* Tells one listening shard that an epoch began. */
+void home_post_epoch(struct shard *shard, const struct home *home, uint16_t listener);
 
 #endif

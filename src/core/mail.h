@@ -23,6 +23,7 @@ enum mail_kind {
     MAIL_REPLAY_BACK, /* the same struct: listener → home, gives the publications back */
     MAIL_UNSUBSCRIBE, /* struct mail_unsubscribe: listener → home */
     MAIL_LISTEN, /* struct mail_unsubscribe: listener → home, after an import: go on sending */
+    MAIL_EPOCH,  /* struct mail_epoch: home → listener */
     MAIL_CALL,   /* struct mail_call: anybody → a shard */
 };
 
@@ -56,20 +57,36 @@ struct mail_behind {
 
 enum subscribe_state { SUBSCRIBE_LIVE, SUBSCRIBE_REPLAYED, SUBSCRIBE_RESET };
 
+/* Asks for publications after `since`, one page of them, and (interest) for those to come. The page
+ * that reaches the end makes the listener live in the same step; until then it asks again. */
 struct mail_subscribe {
     struct mail mail;
     uint64_t hash;
-    uint64_t request_id; /* The listener's. */
+    uint64_t request_id; /* The listener's; the same for all pages. */
     struct since since;
     bool interest;  /* False: history only. */
-    uint32_t limit; /* History only: at most this many; 0: all. */
+    bool continued; /* Another page; since is where the last one ended. */
+    uint32_t
+        page_count; /* Publications in the page, at most. 0: none, only what there is to say. */
+    uint32_t page_bytes; /* Their bytes, at most; but always one publication. */
     /* The answer. */
     uint8_t state;        /* enum subscribe_state */
-    bool more;            /* History only: the limit cut it off. */
+    bool more;            /* The page does not reach the end. */
     bool failed;          /* Home had no memory: it does not know of this listener. */
-    struct cursor cursor; /* Where the listener stands after the replay. */
+    struct cursor from;   /* Where the page begins: what came before it is not in it. */
+    struct cursor cursor; /* Where the listener stands after the page. */
+    uint64_t lost;        /* Continued: so many right before `from` are not kept any more. */
     uint32_t replay_count;
     struct publication **replay; /* Lent. */
+    uint16_t name_len;
+    char name[];
+};
+
+/* The channel's history began anew at home. */
+struct mail_epoch {
+    struct mail mail;
+    uint64_t hash;
+    struct cursor cursor; /* Where it stands now. */
     uint16_t name_len;
     char name[];
 };

@@ -39,8 +39,12 @@ struct core_ports {
 
     /* The answer to shard_subscribe(); answer is borrowed. Called before the replay is queued, so
      * whatever is written here goes first. sub is NULL for shard_history(), and when the subscriber
-     * is gone. */
+     * is gone. Pages after the first are not told. */
     void (*subscribed)(void *ctx, struct subscriber *sub, const struct mail_subscribe *answer);
+
+    /* The history of a channel that sub follows began anew: what it missed cannot be said. */
+    void (*restarted)(void *ctx, struct subscriber *sub, uint8_t framing, struct span channel,
+        struct cursor cursor);
 
     /* The answer to shard_publish() with a reply_id. */
     void (*published)(void *ctx, const struct publish_result *result);

@@ -13,6 +13,9 @@
 
 enum { CORE_SHARDS_MAX = 64, CORE_NAMESPACES_MAX = 255 };
 
+/* Engine: what a replay has under way to one connection. */
+enum { REPLAY_PAGE_BYTES = 64 * 1024 };
+
 /* What happens to a connection whose outbox is full. */
 enum outbox_policy {
     OUTBOX_DROP_OLDEST,
@@ -37,6 +40,7 @@ struct core_settings {
     struct hash_key hash_key;
     uint64_t history_bytes_total; /* For one shard. */
     uint64_t overload_bytes;      /* In flight from one shard to another. */
+    uint32_t replay_page_bytes;   /* Of a replay that is under way to one connection. */
     uint32_t ns_count;            /* At least 1: [0] is the template for unnamed namespaces. */
     struct ns_settings ns[CORE_NAMESPACES_MAX];
 };

@@ -180,6 +180,9 @@ void shard_receive(struct shard *shard, struct mail *mail)
     case MAIL_LISTEN:
         home_listen(shard, (struct mail_unsubscribe *)mail);
         break;
+    case MAIL_EPOCH:
+        shard_hear_epoch(shard, (struct mail_epoch *)mail);
+        break;
     case MAIL_CALL: {
         struct mail_call *call = (struct mail_call *)mail;
         call->fn(shard, call);
@@ -351,7 +354,7 @@ void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver)
         }
         class_leave(shard, last->class, sub);
     }
-    shard_forget_asked(sub);
+    shard_forget_asked(shard, sub);
 }
 
 void shard_close(struct shard *shard, struct subscriber *sub)
@@ -455,6 +458,9 @@ static void flush_dirty(struct shard *shard)
         }
         if (result == 1) {
             shard->ports.flushed(shard->ports.ctx, sub);
+            if (sub->pending) {
+                shard_continue_replay(shard, sub);
+            }
         }
     }
 }

@@ -64,6 +64,12 @@ struct peer_shard { /* What home knows of a listening shard. */
     uint64_t credit;     /* Bytes to report to it as an ingesting shard. */
 };
 
+struct epoch_walk { /* Through the homes, after all channels began a new epoch. */
+    bool going;
+    size_t mask; /* Of the table: another one, another order. */
+    size_t cursor;
+};
+
 struct shard {
     uint16_t index;
     const struct core_settings *settings;
@@ -88,12 +94,15 @@ struct shard {
     uint32_t doomed_cap;
 
     struct table pending; /* struct pending: subscriptions asked for. */
+    uint32_t asked;       /* Letters about them that are at home or on the way. */
     uint64_t next_pending;
 
     struct peer_shard peers[CORE_SHARDS_MAX];
     uint64_t ingest_in_flight[CORE_SHARDS_MAX]; /* Bytes sent to a home and not yet taken in. */
-    uint64_t floor;  /* Offsets up to this were used by channels now forgotten. */
-    uint32_t serial; /* How often channels began a new epoch. */
+    uint64_t floor;      /* Offsets up to this were used by channels now forgotten. */
+    uint32_t serial;     /* How often channels began a new epoch. */
+    uint32_t serial_all; /* What it was when all of them last did. */
+    struct epoch_walk epoch_walk;
     struct ring *ring_oldest, *ring_newest;
     struct ring *ring_tick; /* Where home_tick() goes on; NULL: at the oldest. */
     struct table waiting;   /* Letters of listeners, by home; see waiting.h. */
@@ -135,29 +144,37 @@ MUST_USE int shard_publish(struct shard *shard, const struct publish_order *orde
 /* Is this channel's home so far behind that a link had better wait? */
 bool shard_busy(const struct shard *shard, struct span name);
 
+/* A subscription asked for and not live yet. */
+struct shard_asked {
+    uint64_t request_id;
+    struct span name;
+    uint8_t framing;
+    bool continued; /* It was answered; since is how far its replay has come. */
+    struct since since;
+};
+
 /* Asks for a subscription; ports.subscribed() answers, with NULL if the subscriber is gone by then.
- * *ret_id names the request. Returns 0, -EEXIST (has it, or asked already), or -ENOMEM. */
+ * What it missed since `since` follows in pages, the next when the last is written, and then what is
+ * published. *ret_id names the request. Returns 0, -EEXIST (has it, or asked already), or -ENOMEM. */
 MUST_USE int shard_subscribe(struct shard *shard, struct subscriber *sub, struct span name,
     uint8_t framing, struct since since, uint64_t *ret_id);
+
+/* The same in full, and after an import: goes on with a replay that had begun (`continued`: nothing is
+ * answered any more). asked->request_id is not looked at. */
+MUST_USE int shard_subscribe_from(
+    struct shard *shard, struct subscriber *sub, const struct shard_asked *asked, uint64_t *ret_id);
 
 /* Also takes back one that is not answered yet: ports.subscribed() then comes with NULL. Returns 0,
  * or -ENOENT when there is no such subscription. */
 int shard_unsubscribe(
     struct shard *shard, struct subscriber *sub, struct span name, uint8_t framing);
 
-/* Asks home for history; ports.subscribed() answers with sub NULL and *ret_id. */
-MUST_USE int shard_history(
-    struct shard *shard, struct span name, struct since since, uint32_t limit, uint64_t *ret_id);
+/* Asks home for history, at most so many publications and about so many bytes of them;
+ * ports.subscribed() answers with sub NULL and *ret_id. */
+MUST_USE int shard_history(struct shard *shard, struct span name, struct since since,
+    uint32_t count_max, uint32_t bytes_max, uint64_t *ret_id);
 
-/* A subscription asked for and not answered. */
-struct shard_asked {
-    uint64_t request_id;
-    struct span name;
-    uint8_t framing;
-    struct since since;
-};
-
-/* Calls fn for each of this subscriber's. */
+/* Calls fn for each subscription of this subscriber that is asked for and not live, the oldest first. */
 void shard_each_pending(const struct subscriber *sub,
     void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx);
 
@@ -195,9 +212,14 @@ static inline struct subscriber *shard_subscriber(const struct shard *shard, uin
     return slab_at(shard->subscribers, slot);
 }
 
-/* Internal: home answered; takes the letter. The subscriber's requests will find nobody. */
+/* Internal: home answered; takes the letter. */
 void shard_hear_subscribed(struct shard *shard, struct mail_subscribe *answer);
-void shard_forget_asked(struct subscriber *sub);
+/* Internal: home began a new epoch; takes the letter. */
+void shard_hear_epoch(struct shard *shard, struct mail_epoch *mail);
+/* Internal: nothing waits for this subscriber any more: the next page of a replay. */
+void shard_continue_replay(struct shard *shard, struct subscriber *sub);
+/* Internal: the subscriber's requests will find nobody. */
+void shard_forget_asked(struct shard *shard, struct subscriber *sub);
 
 /* Internal: marks for the flush phase. */
 void shard_mark_dirty(struct shard *shard, struct subscriber *sub);

@@ -74,11 +74,13 @@ static void pack_kept(const struct shard *shard, const struct publication *pub, 
 /* Publications of an epoch that is over are gone from the ring, so one serial serves them all. */
 static void pack_home(const struct shard *shard, const struct home *home, struct pack *out)
 {
-    const struct ring *ring = home->ring;
+    bool stale = home_is_stale(shard, home);
+    const struct ring *ring = stale ? NULL : home->ring;
 
     pack_span(out, span_of(home->name, home->name_len));
     pack_u64(out, home->next_offset);
-    pack_u32(out, home->serial);
+    pack_u32(out, stale ? shard->serial : home->serial);
+    pack_u8(out, stale || home->announce);
     pack_u32(out, ring ? ring->count : 0);
     for (uint32_t i = 0; ring && i < ring->count; i++) {
         pack_kept(shard, ring->slots[(ring->head + i) & (ring->cap - 1)], out);
@@ -218,6 +220,7 @@ static int unpack_home(struct shard *shard, struct unpack *in)
     struct span name = unpack_span(in);
     uint64_t next_offset = unpack_u64(in);
     uint32_t serial = unpack_u32(in);
+    bool announce = unpack_u8(in);
     uint32_t kept = unpack_count(in, KEPT_BYTES_MIN);
     struct home *home = NULL;
     int err = unpack_error(in);
@@ -234,6 +237,7 @@ static int unpack_home(struct shard *shard, struct unpack *in)
         }
         home->next_offset = next_offset;
         home->serial = serial;
+        home->announce = announce;
     }
     for (uint32_t i = 0; !err && i < kept; i++) {
         err = unpack_kept(shard, home, hash, name, in);

@@ -27,7 +27,7 @@
 struct shard;
 struct subscriber;
 
-enum { SNAPSHOT_VERSION = 1 };
+enum { SNAPSHOT_VERSION = 2 };
 
 /* Appends the shard's piece: channels at home here, idempotency keys, counters. */
 void snapshot_export_shard(struct shard *shard, struct pack *out);

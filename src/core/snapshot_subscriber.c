@@ -9,7 +9,7 @@
 #include "core/shard.h"
 #include "core/snapshot.h"
 
-enum { SUBSCRIPTION_BYTES_MIN = 5, ASKED_BYTES_MIN = 30, RUN_BYTES_MIN = 5, MESSAGE_BYTES = 24 };
+enum { SUBSCRIPTION_BYTES_MIN = 5, ASKED_BYTES_MIN = 31, RUN_BYTES_MIN = 5, MESSAGE_BYTES = 24 };
 
 /* ---- export ---- */
 
@@ -77,6 +77,7 @@ static void pack_asked(void *ctx, const struct shard_asked *asked)
     pack_u64(out, asked->request_id);
     pack_span(out, asked->name);
     pack_u8(out, asked->framing);
+    pack_u8(out, asked->continued);
     pack_u8(out, asked->since.kind);
     pack_u64(out, asked->since.cursor.epoch);
     pack_u64(out, asked->since.cursor.offset);
@@ -100,9 +101,9 @@ void snapshot_export_subscriber(struct shard *shard, struct subscriber *sub, str
         pack_span(out, channel_name(class->channel));
         pack_u8(out, class->framing);
     }
+    pack_outbox(shard, sub->outbox, out);
     pack_u32(out, sub->pending_count);
     shard_each_pending(sub, pack_asked, out);
-    pack_outbox(shard, sub->outbox, out);
 }
 
 /* ---- import ---- */
@@ -169,18 +170,21 @@ static int unpack_asked(struct shard *shard, struct subscriber *sub, struct unpa
     snapshot_asked_fn *asked, void *ctx)
 {
     uint64_t former_id = unpack_u64(in), id;
-    struct span name = unpack_span(in);
-    uint8_t framing = unpack_u8(in);
-    struct since since = {.kind = unpack_u8(in)};
+    struct shard_asked asking = {.name = unpack_span(in)};
 
-    since.cursor.epoch = unpack_u64(in);
-    since.cursor.offset = unpack_u64(in);
-    if (in->failed || name_check(name) || since.kind > SINCE_BAD) {
+    asking.framing = unpack_u8(in);
+    asking.continued = unpack_u8(in);
+    asking.since.kind = unpack_u8(in);
+    asking.since.cursor.epoch = unpack_u64(in);
+    asking.since.cursor.offset = unpack_u64(in);
+    bool sound =
+        asking.since.kind <= SINCE_BAD && (!asking.continued || asking.since.kind == SINCE_CURSOR);
+    if (in->failed || name_check(asking.name) || !sound) {
         unpack_fail(in);
         return -EBADMSG;
     }
-    int err = shard_subscribe(shard, sub, name, framing, since, &id);
-    if (!err) {
+    int err = shard_subscribe_from(shard, sub, &asking, &id);
+    if (!err && !asking.continued) {
         asked(ctx, former_id, id);
     }
     return err == -EEXIST ? -EBADMSG : err;
@@ -317,11 +321,11 @@ int snapshot_import_subscriber(struct shard *shard, struct subscriber *sub, stru
     for (uint32_t i = 0; !err && i < count; i++) {
         err = unpack_subscription(shard, sub, in);
     }
+    err = err ? err : unpack_outbox(shard, sub, in);
     count = err ? 0 : unpack_count(in, ASKED_BYTES_MIN);
     for (uint32_t i = 0; !err && i < count; i++) {
         err = unpack_asked(shard, sub, in, asked, ctx);
     }
-    err = err ? err : unpack_outbox(shard, sub, in);
     err = err ? err : unpack_error(in);
     struct books books = subscriber_books(shard, sub);
     return !err && books_difference(&books) != 0 ? -EBADMSG : err;

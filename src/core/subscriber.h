@@ -38,6 +38,7 @@ enum {                 /* subscriber.flags */
     SUB_DROPPING = 16, /* Lost messages since its outbox was last empty. */
     SUB_DOOMED = 32,   /* Will be closed at the end of the turn: nothing more goes in or out. */
     SUB_DOOMED_SLOW = 64, /* … because of the policy `disconnect`. */
+    SUB_PAGED = 128,      /* A page of a replay is asked for. */
 };
 
 struct subscriber {
@@ -55,7 +56,7 @@ struct subscriber {
     /* Second line. */
     uint64_t accepted;       /* From subscriptions that ended, and replays. */
     uint64_t *dropped;       /* By reason; NULL until the first drop. */
-    uint32_t pending_count;  /* Subscriptions asked for and not answered. */
+    uint32_t pending_count;  /* Subscriptions asked for and not live yet. */
     uint32_t prev_dirty;     /* Slot; SLAB_NONE at the head of the list. */
     struct pending *pending; /* Those, the newest first. */
 };

@@ -68,6 +68,7 @@ static struct core_settings *settings_of(
     settings->shard_count = (uint16_t)config_shard_count(config);
     settings->history_bytes_total = config->history_bytes_total / settings->shard_count;
     settings->overload_bytes = config->overload_bytes;
+    settings->replay_page_bytes = REPLAY_PAGE_BYTES;
     for (uint32_t i = 0; i < config->namespaces.count; i++) {
         const struct config_namespace *from = &config->namespaces.items[i];
         uint32_t at = index_of(settings, from->name);

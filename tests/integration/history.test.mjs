@@ -4,10 +4,12 @@
 // - nothing falls between replay and live while a publisher keeps publishing
 // - a comma list for several channels, '-' for none; raw sockets get the state as a header
 // - GET /api/v1/channels/{c}/history pages upwards
+// - a replay is written in pages: sockets that ask for everything and read nothing cost a page each, and
+//   get all of it, in order, once they read
 // - a slow envelope subscriber gets gap notices with inclusive offsets that, with the events, have no hole
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
-import { assertError, connect, shared, startServer, test, until } from '../support/harness.mjs'
+import { assertError, connect, shared, sleep, startServer, test, until } from '../support/harness.mjs'
 import { OP, rawWs } from '../support/raw.mjs'
 
 const offset = (cursor) => Number(cursor.split(':')[1])
@@ -154,6 +156,41 @@ describe('replay', () => {
     const after = (await at.server.get(`${path}?since=${cursors[24]}`)).json()
     assert.deepEqual([after.events, after.more, after.cursor], [[], false, cursors[24]])
     assertError(await at.server.get('/api/v1/channels/BAD/history'), 400)
+  })
+})
+
+describe('pages', () => {
+  test('40 sockets that ask for 11 channels from the beginning and do not read cost a page each', async (t) => {
+    const server = await startServer(t, { args: ['--namespace', 'p:history_messages=10000,history_bytes=4MiB,history_age=1h'] })
+    const channels = Array.from({ length: 11 }, (_, i) => `p:${i}`)
+    const payload = 'x'.repeat(10_000)
+    for (const channel of channels) for (let i = 0; i < 100; i++) await server.publishRaw(channel, payload)
+    const before = server.rssKb()
+    const query = `?${channels.map((c) => `channel=${c}`).join('&')}&since=begin`
+    const sockets = await Promise.all(Array.from({ length: 40 }, async () => {
+      const ws = await rawWs(t, server, query)
+      ws.socket.pause()
+      return ws
+    }))
+    await until('all subscriptions are answered', async () => (await server.metrics()).value('fanout_replayed_messages_total') >= 40)
+    await sleep(500)
+    const grown = server.rssKb() - before
+    assert.ok(grown < 40 * 2000, `40 MB of history were asked for by each of 40 sockets; memory grew by ${grown} KiB`)
+    const reader = sockets[0]
+    reader.socket.resume()
+    const seen = new Map(channels.map((c) => [c, []]))
+    await until('it has everything', () => {
+      reader.parse()
+      while (reader.frames.length) {
+        const frame = reader.frames.shift()
+        const message = frame.opcode === OP.TEXT ? JSON.parse(frame.payload) : {}
+        if ('data' in message) seen.get(message.channel).push(offset(message.cursor))
+      }
+      return channels.every((c) => seen.get(c).length >= 100)
+    }, { ms: 20_000 })
+    for (const [channel, offsets] of seen) {
+      assert.deepEqual(offsets, Array.from({ length: 100 }, (_, i) => offsets[0] + i), channel)
+    }
   })
 })
 

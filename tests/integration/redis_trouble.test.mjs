@@ -3,7 +3,7 @@
 // - back again: /ready 200 and delivery without anyone's help; /metrics shows the outage and the path's age
 // - a server started before its Redis waits for it; a Redis that dies under load harms nothing
 // - SIGSTOP for 5 s (20 s in the long tier); several outages in a row; a peer that is no Redis at all
-// - envelope subscribers learn of the break by a new epoch
+// - envelope subscribers learn of the break by a notice, `reset`, and a new epoch
 import assert from 'node:assert/strict'
 import net from 'node:net'
 import { describe } from 'node:test'
@@ -171,7 +171,7 @@ describe('Redis in trouble', () => {
     await until('the room carries again', async () => { await again.send('resume-room'); return again.frames.some((f) => f.data.toString() === 'resume-room') }, { ms: 10_000, every: 100 })
   })
 
-  test('envelope subscribers: a cursor from before the outage is answered reset', async (t) => {
+  test('envelope subscribers are told reset; so is a cursor from before the outage', async (t) => {
     const { redis, server, publish } = await house(t)
     const envelope = await connect(t, server, '?channel=user:u')
     await publish('{"n":1}')
@@ -181,6 +181,7 @@ describe('Redis in trouble', () => {
     await readyBecomes(server, 503, 3000)
     await redis.restart()
     await readyBecomes(server, 200, 15_000)
+    await until('a notice says that something may be missing', () => envelope.json.some((m) => m.state === 'reset' && m.channel === 'user:u'))
     await publish('{"n":2}')
     await until('the next event has come', () => envelope.json.some((m) => m.data?.n === 2))
     assert.notEqual(envelope.json.find((m) => m.data?.n === 2).cursor.split(':')[0], old.split(':')[0], 'a new epoch')

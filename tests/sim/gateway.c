@@ -140,6 +140,7 @@ static void draw_namespace(struct gateway *gateway, const char *name)
 static void draw_settings(struct gateway *gateway)
 {
     static const uint64_t overloads[] = {2000, 20000, 1 << 20, 8 << 20};
+    static const uint32_t pages[] = {1, 300, 1000, 5000, REPLAY_PAGE_BYTES};
     struct sim *sim = gateway->sim;
 
     gateway->shard_count = (uint16_t)(1 + draw(sim, GATEWAY_SHARDS_MAX));
@@ -149,6 +150,7 @@ static void draw_settings(struct gateway *gateway)
         .hash_key = {draw(sim, UINT64_MAX), draw(sim, UINT64_MAX)},
         .history_bytes_total = 1 << 28,
         .overload_bytes = overloads[draw(sim, COUNT_OF(overloads))],
+        .replay_page_bytes = pages[draw(sim, COUNT_OF(pages))],
     };
     draw_namespace(gateway, "default");
     draw_namespace(gateway, "user");
@@ -292,7 +294,7 @@ static bool at_rest(const struct gateway *gateway)
             }
         }
         if (shard->self.first || shard->flow_first || shard->held_first ||
-            shard->stats.books.pending || shard->pending.count) {
+            shard->stats.books.pending || shard->asked) {
             return false;
         }
     }

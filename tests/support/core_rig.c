@@ -149,6 +149,16 @@ static void subscribed(void *ctx, struct subscriber *sub, const struct mail_subs
     client_of_sub(sub)->cursor = answer->cursor;
 }
 
+static void restarted(
+    void *ctx, struct subscriber *sub, uint8_t framing, struct span channel, struct cursor cursor)
+{
+    (void)ctx;
+    (void)framing;
+    (void)channel;
+    client_of_sub(sub)->restarts += 1;
+    client_of_sub(sub)->cursor = cursor;
+}
+
 static void published(void *ctx, const struct publish_result *result)
 {
     struct rig *rig = ((struct rig_shard *)ctx)->rig;
@@ -203,6 +213,7 @@ void rig_init(struct rig *rig, uint16_t shard_count)
         .hash_key = {1, 2},
         .history_bytes_total = 1 << 30,
         .overload_bytes = 1 << 30,
+        .replay_page_bytes = REPLAY_PAGE_BYTES,
         .ns_count = 1,
     };
     rig->settings.ns[0] = (struct ns_settings){
@@ -226,6 +237,7 @@ void rig_start(struct rig *rig)
             .deliver = deliver,
             .write = write_spans,
             .subscribed = subscribed,
+            .restarted = restarted,
             .published = published,
             .slow = slow,
             .flushed = flushed,

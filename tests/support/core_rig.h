@@ -31,7 +31,8 @@ struct rig_client {
     uint32_t writes;
     uint32_t slow_began, slow_ended, flushed;
     uint32_t answers;
-    uint8_t state; /* Of the last answer. */
+    uint32_t restarts; /* Epochs that began while it listened. */
+    uint8_t state;     /* Of the last answer. */
     struct cursor cursor;
 };
 

@@ -179,6 +179,8 @@ class Process {
       throw error
     }
   }
+  /** Resident memory, KiB. */
+  rssKb() { return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))[1]) }
   /** User and system CPU time used so far, in ms. */
   cpuMs() {
     const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')

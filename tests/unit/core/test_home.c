@@ -39,8 +39,9 @@ static const char *history(const char *since, uint32_t limit)
     uint64_t id;
     uint32_t before = rig.history_answers;
 
-    assert_int_equal(
-        shard_history(shard0(), span_str(channel), since_parse(span_str(since)), limit, &id), 0);
+    assert_int_equal(shard_history(shard0(), span_str(channel), since_parse(span_str(since)),
+                         limit ? limit : UINT32_MAX, UINT32_MAX, &id),
+        0);
     rig_run(&rig);
     assert_int_equal(rig.history_answers, before + 1);
     return rig.history.len ? (const char *)rig.history.data : "";
@@ -144,8 +145,9 @@ static void history_is_kept_within_the_budget_of_all_channels(void **state)
     assert_true(shard0()->stats.history_bytes <= rig.settings.history_bytes_total);
     /* The one used last is kept, those not used for longest went. */
     uint64_t id;
-    assert_int_equal(
-        shard_history(shard0(), span_str("room:0"), since_parse(span_str("begin")), 0, &id), 0);
+    assert_int_equal(shard_history(shard0(), span_str("room:0"), since_parse(span_str("begin")),
+                         UINT32_MAX, UINT32_MAX, &id),
+        0);
     rig_run(&rig);
     assert_string_equal((const char *)rig.history.data, "1=m;2=m;");
     rig_fini(&rig);
@@ -309,8 +311,9 @@ static void a_new_epoch_resets_the_affected_channels_only(void **state)
     assert_string_equal(history("begin", 0), "4=m4;");
     assert_int_not_equal(rig.history_cursor.epoch, since_parse(span_str(old)).cursor.epoch);
     uint64_t id;
-    assert_int_equal(
-        shard_history(shard0(), span_str("room:y"), since_parse(span_str("begin")), 0, &id), 0);
+    assert_int_equal(shard_history(shard0(), span_str("room:y"), since_parse(span_str("begin")),
+                         UINT32_MAX, UINT32_MAX, &id),
+        0);
     rig_run(&rig);
     assert_string_equal((const char *)rig.history.data, "1=y1;");
     rig_fini(&rig);

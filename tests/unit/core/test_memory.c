@@ -65,8 +65,8 @@ static void subscribe_anew(void)
 static void look_at_history(void)
 {
     uint64_t id;
-    int err = shard_history(
-        rig.shards[0].shard, span_str(far_name), since_parse(span_str("begin")), 3, &id);
+    int err = shard_history(rig.shards[0].shard, span_str(far_name), since_parse(span_str("begin")),
+        3, UINT32_MAX, &id);
     assert_true(err == 0 || err == -ENOMEM);
 }
 
