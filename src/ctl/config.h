@@ -131,6 +131,7 @@ struct config_ws {
 struct config_tcp {
     uint64_t notsent_lowat_bytes;
     uint64_t user_timeout_ms; /* 0: off. */
+    uint64_t defer_accept_ms; /* 0: off. */
     uint32_t backlog;
 };
 

@@ -158,6 +158,9 @@ const struct config_option config_options[] = {
     {"tcp.user_timeout", TCP, TIME(tcp.user_timeout_ms), .preset = "60s", .max = DAY,
         .help = "Give up a connection whose peer acknowledges nothing for this long; 0 leaves it "
                 "to the kernel."},
+    {"tcp.defer_accept", TCP, TIME(tcp.defer_accept_ms), .preset = "1s", .max = 60 * SECOND,
+        .help = "The kernel hands a connection over when its first bytes are there, or after this "
+                "long: one wake-up less for each. Whole seconds; 0 means at once."},
     {"tcp.backlog", TCP, INT(tcp.backlog), .preset = "65535", .min = 1, .max = 65535,
         .help = "Connections that may wait to be accepted; the system may allow less."},
 

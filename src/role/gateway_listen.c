@@ -162,6 +162,7 @@ int gateway_listen(struct gateway *gateway, char *why, size_t why_cap)
         .backlog = (int)config->tcp.backlog,
         .notsent_lowat = (uint32_t)config->tcp.notsent_lowat_bytes,
         .user_timeout_ms = (uint32_t)config->tcp.user_timeout_ms,
+        .defer_accept_s = (uint32_t)((config->tcp.defer_accept_ms + 999) / 1000),
     };
 
     for (uint32_t i = 0; i < count; i++) {

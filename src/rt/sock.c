@@ -32,7 +32,7 @@ static int set_option(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
 }
 
-/* What accepted connections inherit. */
+/* What accepted connections inherit, and when they are. */
 static int set_inherited(int fd, const struct sock_listen_options *options)
 {
     int r = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -42,6 +42,9 @@ static int set_inherited(int fd, const struct sock_listen_options *options)
     }
     if (r == 0 && options->user_timeout_ms) {
         r = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)options->user_timeout_ms);
+    }
+    if (r == 0 && options->defer_accept_s) {
+        r = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, (int)options->defer_accept_s);
     }
     return r;
 }

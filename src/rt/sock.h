@@ -22,6 +22,7 @@ struct sock_listen_options {
     bool reuse_port;          /* TCP: one listener a thread, the kernel spreads. */
     uint32_t notsent_lowat;   /* Bytes; 0 leaves it. TCP_NOTSENT_LOWAT, inherited. */
     uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0 leaves it. Inherited. */
+    uint32_t defer_accept_s;  /* TCP_DEFER_ACCEPT: accept once the peer has spoken; 0: at once. */
     uint32_t unix_mode;       /* Permissions of a unix socket, e.g. 0660; 0: by umask. */
 };
 

@@ -205,6 +205,36 @@ static void options_of_the_listener_are_inherited(void **state)
     sock_close(listen_fd);
 }
 
+static void a_deferring_listener_accepts_who_has_spoken_or_waited(void **state)
+{
+    (void)state;
+    struct sock_listen_options options = {.backlog = 16, .defer_accept_s = 1};
+    int listen_fd = listen_at("127.0.0.1:0", &options), silent_fd, fd;
+    char address[32];
+
+    snprintf(address, sizeof(address), "127.0.0.1:%u", sock_local_port(listen_fd));
+    assert_int_equal(sock_connect(address, NULL, &silent_fd), 0);
+    struct pollfd out = {.fd = silent_fd, .events = POLLOUT};
+    assert_int_equal(poll(&out, 1, 1000), 1);
+    assert_int_equal(sock_connect_result(silent_fd), 0);
+    assert_int_equal(sock_accept(listen_fd), -EAGAIN);
+    assert_int_equal(send(silent_fd, "x", 1, 0), 1);
+    struct pollfd in = {.fd = listen_fd, .events = POLLIN};
+    assert_int_equal(poll(&in, 1, 1000), 1);
+    fd = sock_accept(listen_fd);
+    assert_true(fd >= 0);
+    sock_close(fd);
+    sock_close(silent_fd);
+
+    assert_int_equal(sock_connect(address, NULL, &silent_fd), 0);
+    assert_int_equal(poll(&in, 1, 10000), 1);
+    fd = sock_accept(listen_fd);
+    assert_true(fd >= 0);
+    sock_close(fd);
+    sock_close(silent_fd);
+    sock_close(listen_fd);
+}
+
 static void a_connection_comes_from_the_source_asked_for(void **state)
 {
     (void)state;
@@ -376,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_listener_on_every_address_names_v4_peers_as_such),
         cmocka_unit_test(a_v6_peer_has_its_name_in_brackets),
         cmocka_unit_test(options_of_the_listener_are_inherited),
+        cmocka_unit_test(a_deferring_listener_accepts_who_has_spoken_or_waited),
         cmocka_unit_test(a_connection_comes_from_the_source_asked_for),
         cmocka_unit_test(nobody_listening_is_refused),
         cmocka_unit_test(a_dead_peer_raises_no_signal),
