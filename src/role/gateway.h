@@ -57,8 +57,9 @@ struct gateway_shard {
     bool exclusive[GATEWAY_LISTENERS_MAX];
     uint32_t listener_count;
     bool stopping;
-    bool drained;           /* Told shard 0 that no client is left. */
-    uint32_t gather_weight; /* Of our questions under way, see gather.h. */
+    bool drained;              /* Told shard 0 that no client is left. */
+    uint32_t gather_weight;    /* Of our questions under way, see gather.h. */
+    uint64_t orders_in_flight; /* Bytes mailed to shard 0 for the broker and not come back. */
     /* What shard 0 last said of the broker. */
     bool broker_up;
     char broker_why[BROKER_WHY_MAX];

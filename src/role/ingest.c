@@ -10,16 +10,13 @@
 #include "role/gateway.h"
 #include "role/gateway_options.h"
 
-/* An order on its way to shard 0, with what it borrowed. */
+/* An order on its way to shard 0, with what it borrowed, and back again. */
 struct order_call {
     struct mail_call call;
     struct publish_order order;
+    uint64_t size; /* Of all this, while it counts as being on its way. */
+    int err;       /* Shard 0 did not take it; otherwise the broker answers. */
     uint8_t bytes[];
-};
-
-struct result_call {
-    struct mail_call call;
-    struct publish_result result;
 };
 
 struct interest_call {
@@ -29,21 +26,21 @@ struct interest_call {
     uint8_t name[];
 };
 
-static void hear_result(struct shard *shard, struct mail_call *call)
+/* Back from shard 0, which has room for as much again. */
+static void hear_back(struct shard *shard, struct mail_call *call)
 {
+    struct order_call *letter = (struct order_call *)call;
     struct gateway_shard *gs = gateway_of_shard(shard);
 
-    conn_published(gs->server, &((struct result_call *)call)->result);
-    mem_free(call);
-}
-
-static void tell_result(struct gateway_shard *gs, uint16_t to, uint64_t reply_id, int err)
-{
-    if (reply_id) {
-        struct result_call *answer = mem_zalloc(sizeof(*answer));
-        answer->result = (struct publish_result){.reply_id = reply_id, .err = err};
-        gateway_call(gs, to, hear_result, &answer->call);
+    gs->orders_in_flight -= letter->size;
+    if (letter->err && letter->order.reply_id) {
+        const struct publish_result result = {
+            .reply_id = letter->order.reply_id, .err = letter->err};
+        conn_published(gs->server, &result);
+    } else if (letter->err) {
+        gs->server->stats.publish_dropped += 1;
     }
+    mem_free(letter);
 }
 
 static void hear_order(struct shard *shard, struct mail_call *call)
@@ -51,13 +48,10 @@ static void hear_order(struct shard *shard, struct mail_call *call)
     struct order_call *letter = (struct order_call *)call;
     struct gateway_shard *gs = gateway_of_shard(shard);
     uint16_t from = letter->call.mail.from;
-    int err =
-        gs->gateway->broker ? broker_publish(gs->gateway->broker, from, &letter->order) : -ENOTCONN;
 
-    if (err) {
-        tell_result(gs, from, letter->order.reply_id, err);
-    }
-    mem_free(letter);
+    letter->err =
+        gs->gateway->broker ? broker_publish(gs->gateway->broker, from, &letter->order) : -ENOTCONN;
+    gateway_call(gs, from, hear_back, &letter->call);
 }
 
 static struct span copy(uint8_t **at, struct span from)
@@ -73,14 +67,21 @@ static struct span copy(uint8_t **at, struct span from)
 
 static int mail_order(struct gateway_shard *gs, const struct publish_order *order)
 {
-    size_t size = order->name.len + order->payload.len + order->from.len;
-    struct order_call *letter = mem_try_alloc(sizeof(*letter) + size);
-    uint8_t *at = letter ? letter->bytes : NULL;
+    struct order_call *letter;
+    size_t size = sizeof(*letter) + order->name.len + order->payload.len + order->from.len;
 
+    if (gs->orders_in_flight > gs->snapshot->settings->overload_bytes) {
+        gs->server->shard->stats.refused += 1;
+        return -EBUSY;
+    }
+    letter = mem_try_alloc(size);
     if (!letter) {
         return -ENOMEM;
     }
+    uint8_t *at = letter->bytes;
     letter->order = *order;
+    letter->size = size;
+    gs->orders_in_flight += size;
     letter->order.name = copy(&at, order->name);
     letter->order.payload = copy(&at, order->payload);
     letter->order.from = copy(&at, order->from);
