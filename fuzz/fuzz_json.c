@@ -119,6 +119,31 @@ static void check_array(const uint8_t *data, size_t size, json_t *array)
     bytes_fini(&pointer);
 }
 
+/* The walk accepts the arrays that are JSON, and finds their elements. */
+static void check_walk(const uint8_t *data, size_t size, bool valid, const json_t *root)
+{
+    struct json_array array;
+    struct span value;
+    size_t count = 0;
+    int got = json_array_begin(data, size, &array);
+
+    CHECK(got == 0 || got == -EINVAL);
+    if (got) {
+        CHECK(!json_is_array(root) || !valid);
+        return;
+    }
+    while ((got = json_array_next(&array, &value)) == 1) {
+        const json_t *element = json_array_get(root, count++);
+        CHECK(json_valid(value.data, value.len));
+        CHECK(!valid || !root || element);
+        if (valid && root && count <= 20) {
+            check_value(value, element);
+        }
+    }
+    CHECK((got == 0) == valid);
+    CHECK(!valid || !root || count == json_array_size(root));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     json_error_t error;
@@ -131,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(valid ? code == json_error_numeric_overflow || code == json_error_null_byte_in_key
                     : depth_of(data, size) > JSON_DEPTH_MAX || memchr(data, 0, size));
     }
+    check_walk(data, size, valid, root);
     int err = json_find_members(data, size, &key, 1, &found);
     CHECK((err == -EBADMSG) == !valid);
     if (valid && root) {

@@ -329,3 +329,35 @@ int json_find_members(const void *data, size_t len, const struct span *keys, siz
     }
     return err;
 }
+
+int json_array_begin(const void *data, size_t len, struct json_array *ret_array)
+{
+    struct json_scan s = json_scan_of(data, len);
+
+    json_scan_space(&s);
+    if (!json_scan_take(&s, '[')) {
+        return -EINVAL;
+    }
+    *ret_array = (struct json_array){.rest = span_of(s.at, (size_t)(s.end - s.at))};
+    return 0;
+}
+
+int json_array_next(struct json_array *array, struct span *ret_value)
+{
+    struct json_scan s = json_scan_of(array->rest.data, array->rest.len);
+
+    json_scan_space(&s);
+    int more = array->begun ? json_scan_comma(&s, ']') : json_scan_take(&s, ']') ? 0 : 1;
+    json_scan_space(&s);
+    if (more <= 0) {
+        return s.at == s.end ? more : -EBADMSG;
+    }
+    const uint8_t *start = s.at;
+    if (!json_scan_value(&s, JSON_DEPTH_MAX - 1)) {
+        return -EBADMSG;
+    }
+    *ret_value = span_of(start, (size_t)(s.at - start));
+    array->begun = true;
+    array->rest = span_of(s.at, (size_t)(s.end - s.at));
+    return 1;
+}

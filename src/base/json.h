@@ -32,6 +32,19 @@ MUST_USE bool json_valid(const void *data, size_t len);
 MUST_USE int json_find_members(const void *data, size_t len, const struct span *keys,
     size_t key_count, struct span *ret_values);
 
+/* A walk through the elements of an array. */
+struct json_array {
+    struct span rest;
+    bool begun;
+};
+
+/* Begins a walk. Returns 0, or -EINVAL when the text does not begin as an array. */
+MUST_USE int json_array_begin(const void *data, size_t len, struct json_array *ret_array);
+
+/* Takes the next element's raw value. Returns 1; 0 behind the last one, and then the whole text was
+ * JSON; or -EBADMSG (no JSON from here on). Not to be called again after 0 or -EBADMSG. */
+MUST_USE int json_array_next(struct json_array *array, struct span *ret_value);
+
 /* Finds a value by its pointer (RFC 6901): "" is the whole text, "/a/0" the first of member a.
  * Validates the whole text first. Returns 0, -ENOENT, -EBADMSG (not JSON), -EINVAL (bad pointer),
  * or -EEXIST (a name on the way occurs twice in its object). */

@@ -303,22 +303,17 @@ static const char *add_json_channel(struct publish_request *request, struct span
 
 static const char *add_json_channels(struct publish_request *request, struct span raw)
 {
-    char pointer[16];
+    struct json_array array;
     struct span element;
+    const char *why = NULL;
 
-    if (raw.len == 0 || raw.data[0] != '[') {
+    if (json_array_begin(raw.data, raw.len, &array) != 0) {
         return "an array of strings is expected";
     }
-    for (uint32_t i = 0;; i++) {
-        int len = snprintf(pointer, sizeof(pointer), "/%u", i);
-        if (json_pointer(raw.data, raw.len, span_of(pointer, (size_t)len), &element) != 0) {
-            return i ? NULL : "at least one channel is expected";
-        }
-        const char *why = add_json_channel(request, element);
-        if (why) {
-            return why;
-        }
+    while (!why && json_array_next(&array, &element) == 1) {
+        why = add_json_channel(request, element);
     }
+    return why || request->count ? why : "at least one channel is expected";
 }
 
 static void reply_fault(

@@ -48,6 +48,24 @@ describe('HTTP publish, embedded broker', () => {
     }
   })
 
+  test('a body of 1 MiB costs the same with 100 channels as with one', async (t) => {
+    const measure = async (count) => {
+      const names = Array.from({ length: count }, (_, i) => `${' '.repeat(900_000 / count)}"user:pad-${i}"`)
+      const times = []
+      for (let i = 0; i < 5; i++) {
+        const started = performance.now()
+        const reply = await raw(at.server, `{"data":1,"channels":[${names.join(',')}]}`)
+        times.push(performance.now() - started)
+        assert.equal(reply.status, 200, reply.text)
+        assert.equal(reply.json().results.length, count)
+      }
+      return Math.min(...times)
+    }
+    const one = await measure(1)
+    const many = await measure(100)
+    assert.ok(many < 6 * one + 5, `one: ${one} ms, 100: ${many} ms`)
+  })
+
   test('a raw body is the payload, byte for byte: text, JSON, binary, empty', async (t) => {
     const client = await user(t, 'raw')
     const bodies = ['text', ' {"a": 1}\n', Buffer.from([0, 255, 128]), '', 'x'.repeat(100_000)].map((b) => Buffer.from(b))

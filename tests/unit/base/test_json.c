@@ -141,6 +141,61 @@ static void members_are_looked_for_only_in_objects(void **state)
     assert_null(got.data);
 }
 
+static int walk(const char *text, const char *const *want, size_t want_count)
+{
+    struct json_array array;
+    struct span value;
+    int got = json_array_begin(text, strlen(text), &array);
+
+    for (size_t i = 0; got == 0 && i < want_count; i++) {
+        assert_int_equal(json_array_next(&array, &value), 1);
+        assert_span(value, want[i]);
+    }
+    return got ? got : json_array_next(&array, &value);
+}
+
+static void an_array_is_walked_element_by_element(void **state)
+{
+    (void)state;
+    const char *const mixed[] = {"1", "\"a,]\"", "[2, [3]]", "{\"b\" : [4]}", "null"};
+    assert_int_equal(walk(" [1 ,\"a,]\", [2, [3]],{\"b\" : [4]}\n,\tnull ] ", mixed, 5), 0);
+    assert_int_equal(walk("[]", NULL, 0), 0);
+    assert_int_equal(walk("[ ]", NULL, 0), 0);
+}
+
+static void a_walk_through_what_is_no_array_says_so(void **state)
+{
+    (void)state;
+    const char *const one[] = {"1"};
+    const char *const not_arrays[] = {"", " ", "{}", "1", ",1]", "]", "\"[\""};
+    for (size_t i = 0; i < COUNT_OF(not_arrays); i++) {
+        assert_int_equal(walk(not_arrays[i], NULL, 0), -EINVAL);
+    }
+    const char *const broken[] = {"[1", "[1,", "[1,]", "[1 2]", "[1}", "[1] x", "[1]]"};
+    for (size_t i = 0; i < COUNT_OF(broken); i++) {
+        assert_int_equal(walk(broken[i], one, 1), -EBADMSG);
+    }
+    const char *const empty[] = {"[", "[,1]", "[tru]", "[}", "[] []"};
+    for (size_t i = 0; i < COUNT_OF(empty); i++) {
+        assert_int_equal(walk(empty[i], NULL, 0), -EBADMSG);
+    }
+}
+
+static void an_array_counts_as_a_level_of_its_elements(void **state)
+{
+    (void)state;
+    char text[2 * (JSON_DEPTH_MAX + 1) + 1] = "";
+    struct json_array array;
+    struct span value;
+    for (int depth = JSON_DEPTH_MAX; depth <= JSON_DEPTH_MAX + 1; depth++) {
+        memset(text, '[', (size_t)depth);
+        memset(text + depth, ']', (size_t)depth);
+        assert_int_equal(json_array_begin(text, (size_t)(2 * depth), &array), 0);
+        int got = json_array_next(&array, &value);
+        assert_int_equal(got, depth == JSON_DEPTH_MAX ? 1 : -EBADMSG);
+    }
+}
+
 static void assert_pointer(const char *text, const char *pointer, int err, const char *want)
 {
     struct span got = {0};
@@ -263,6 +318,9 @@ int main(void)
         cmocka_unit_test(wanted_members_are_found_in_one_pass),
         cmocka_unit_test(a_wanted_name_that_occurs_twice_is_an_error),
         cmocka_unit_test(members_are_looked_for_only_in_objects),
+        cmocka_unit_test(an_array_is_walked_element_by_element),
+        cmocka_unit_test(a_walk_through_what_is_no_array_says_so),
+        cmocka_unit_test(an_array_counts_as_a_level_of_its_elements),
         cmocka_unit_test(the_pointers_of_the_rfc_lead_where_it_says),
         cmocka_unit_test(a_pointer_that_leads_nowhere_says_why),
         cmocka_unit_test(strings_decode_to_text_and_back),
