@@ -432,23 +432,25 @@ void commands_message(struct conn_server *server, struct client *client, struct 
             "id: a number or a string is expected");
         return;
     }
-    if (members[KEY_PING].len) {
-        answer_ok(server, client, id, "");
-        return;
-    }
-    for (int i = 0; i < (int)COMMANDS; i++) {
-        if (members[i].len && found >= 0) {
+    for (int i = 0; i < (int)KEYS; i++) {
+        if (i != KEY_ID && members[i].len && found >= 0) {
             answer_error(server, client, id, "bad_command", "one command a message is expected");
             return;
         }
-        found = members[i].len ? i : found;
+        found = i != KEY_ID && members[i].len ? i : found;
     }
     if (found < 0) {
         answer_error(server, client, id, "bad_command",
-            "subscribe, unsubscribe, publish, history or ping is expected");
-        return;
+            "subscribe, unsubscribe, publish, history, refresh or ping is expected");
+    } else if (found == KEY_PING) {
+        answer_ok(server, client, id, "");
+    } else if (found == KEY_REFRESH) {
+        /* "ok" would say that the token was found good. */
+        answer_error(server, client, id, "auth_off",
+            "this gateway asks for no tokens; there is nothing to refresh");
+    } else {
+        run(server, client, id, found, members[found]);
     }
-    run(server, client, id, found, members[found]);
 }
 
 /* ---- GET /api/v1/channels/{c}/history ---- */

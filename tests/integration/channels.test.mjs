@@ -276,6 +276,15 @@ describe('subprotocol fanout.v1', () => {
     assert.ok('ok' in await ask(client, { ping: {} }))
   })
 
+  test('refresh is answered, and not with ok: nobody asks for tokens here', async (t) => {
+    const client = await open(t)
+    const reply = await ask(client, { refresh: { token: 'abc' } })
+    assert.equal(reply.error?.code, 'auth_off', JSON.stringify(reply))
+    assert.equal((await ask(client, { refresh: { token: 'abc' }, ping: {} })).error?.code, 'bad_command')
+    assert.equal((await ask(client, { subscribe: { channel: 'a:two' }, ping: {} })).error?.code, 'bad_command')
+    assert.ok('ok' in await ask(client, { ping: {} }))
+  })
+
   test('a text that is no JSON object is an error without an id, and the connection lives on', async (t) => {
     const client = await open(t)
     for (const text of ['nonsense', '[1]', '"x"', '{"id":1,"ping":{}', '']) {
