@@ -57,7 +57,9 @@ static void port_slow(void *ctx, struct subscriber *sub, bool dropping)
 
     server->stats.slow_began += dropping;
     server->stats.slow_ended += !dropping;
-    report_slow(server, client_of(sub), dropping);
+    if (dropping || client_of(sub)->state == CLIENT_OPEN) {
+        report_slow(server, client_of(sub), dropping); /* One that was cut has not recovered. */
+    }
 }
 
 static void port_doomed(void *ctx, struct subscriber *sub)
@@ -65,9 +67,16 @@ static void port_doomed(void *ctx, struct subscriber *sub)
     struct conn_server *server = ctx;
     struct client *client = client_of(sub);
 
-    if ((sub->flags & SUB_DOOMED_SLOW) && client->protocol == CLIENT_WS) {
+    if ((sub->flags & SUB_DOOMED_SLOW) && client->protocol == CLIENT_WS &&
+        client->state == CLIENT_OPEN) {
         server->stats.cut_policy += 1;
         report_cut(server, client, "slow, and the policy is disconnect");
+        shard_reprieve(server->shard, sub);
+        ws_close(
+            server, client, WS_CODE_POLICY, "too slow: what waited for this connection is lost");
+        if (client->state == CLIENT_CLOSING) {
+            return;
+        }
     }
     client_close(server, client);
 }

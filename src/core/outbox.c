@@ -304,6 +304,53 @@ void outbox_free(struct shard *shard, struct subscriber *sub)
     shard_update_direct(sub);
 }
 
+/* May part of the head be out? Of control bytes nobody knows: what was sent of them at once was never
+ * queued. */
+static bool is_begun(const struct outbox *box)
+{
+    const struct run *head = &box->runs[box->head];
+
+    return box->head < box->tail &&
+           (head->kind == RUN_BATCH ? box->skip > 0 : head->kind == RUN_CONTROL);
+}
+
+static void drop_run(struct shard *shard, struct subscriber *sub, struct run *run, uint8_t reason)
+{
+    struct outbox *box = sub->outbox;
+
+    if (run->kind == RUN_BATCH) {
+        run_count(shard, box, run, -1);
+        shard_count_drop(shard, sub, run->batch->ns, reason, run->count);
+    } else if (run->kind == RUN_CONTROL) {
+        *outbox_control_counter(box, run->control->len) -= run->control->len - run->first;
+    }
+    run_release(shard, run);
+}
+
+void outbox_drop_rest(struct shard *shard, struct subscriber *sub, uint8_t reason)
+{
+    struct outbox *box = sub->outbox;
+
+    if (!box || !is_begun(box)) {
+        outbox_drop(shard, sub, reason);
+        return;
+    }
+    struct run *head = &box->runs[box->head];
+    if (head->kind == RUN_BATCH && head->count > 1) {
+        struct run rest = {.batch = batch_ref(head->batch),
+            .first = head->first + 1,
+            .count = (uint16_t)(head->count - 1),
+            .kind = RUN_BATCH};
+        head->count = 1;
+        drop_run(shard, sub, &rest, reason);
+    }
+    while (box->tail > box->head + 1) {
+        drop_run(shard, sub, &box->runs[--box->tail], reason);
+    }
+    mem_free(box->conflation);
+    box->conflation = NULL;
+}
+
 void outbox_drop(struct shard *shard, struct subscriber *sub, uint8_t reason)
 {
     struct outbox *box = sub->outbox;

@@ -111,6 +111,10 @@ MUST_USE int outbox_restore_skip(struct subscriber *sub, uint32_t skip);
  * the connection failed. */
 MUST_USE int outbox_flush(struct shard *shard, struct subscriber *sub);
 
+/* Drops what waits, messages with this reason, but for a frame that is partly written and control bytes
+ * at the front, which may be: they are all that is left. */
+void outbox_drop_rest(struct shard *shard, struct subscriber *sub, uint8_t reason);
+
 /* Drops all that waits, messages with this reason. */
 void outbox_drop(struct shard *shard, struct subscriber *sub, uint8_t reason);
 

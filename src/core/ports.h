@@ -55,7 +55,7 @@ struct core_ports {
     /* Everything that waited for this subscriber is sent. */
     void (*flushed)(void *ctx, struct subscriber *sub);
 
-    /* The subscriber was doomed during this turn; close it in the reaping phase. */
+    /* The subscriber was doomed during this turn: shard_close() it now, or shard_reprieve() it. */
     void (*doomed)(void *ctx, struct subscriber *sub);
 
     /* At home: the first listener anywhere came, or the last one left. Returns true when the

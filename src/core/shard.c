@@ -367,6 +367,18 @@ void shard_close(struct shard *shard, struct subscriber *sub)
     sub->dropped = NULL;
 }
 
+void shard_reprieve(struct shard *shard, struct subscriber *sub)
+{
+    CHECK(sub->flags & SUB_DOOMED);
+    shard_leave_all(shard, sub, false);
+    outbox_drop_rest(shard, sub, DROP_CLOSED);
+    forget_doomed(shard, sub);
+    sub->flags &= (uint16_t) ~(SUB_DOOMED | SUB_DOOMED_SLOW);
+    if (sub->outbox) {
+        shard_mark_dirty(shard, sub);
+    }
+}
+
 int shard_control(struct shard *shard, struct subscriber *sub, const void *data, size_t len)
 {
     size_t sent = 0;

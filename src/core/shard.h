@@ -196,6 +196,10 @@ void shard_writable(struct shard *shard, struct subscriber *sub);
 /* The subscriber will be closed at the end of the turn. Also from inside deliver(). */
 void shard_doom(struct shard *shard, struct subscriber *sub);
 
+/* Takes a doomed one back for its last words: it has left all channels, and of what waited only
+ * what may have begun is left, see outbox_drop_rest(); the rest is dropped(closed). From ports.doomed() only. */
+void shard_reprieve(struct shard *shard, struct subscriber *sub);
+
 /* A fresh connection: zeroed slot, its index, the descriptor; plain: no TLS. */
 void shard_adopt(struct shard *shard, struct subscriber *sub, uint32_t slot, uint32_t generation,
     int32_t handle, bool plain);

@@ -129,6 +129,33 @@ describe('slow clients', () => {
     if (closes.length) assert.equal(closes[0].payload.readUInt16BE(), 1008)
   })
 
+  for (const query of ['?room=told&client_id=slow', '?channel=room:told']) {
+    test(`disconnect: ${query} is told 1008 behind whole frames, however full its queue`, async (t) => {
+      const server = await startServer(t, { args: ['--namespace', 'room:policy=disconnect,outbox_messages=64'] })
+      const slow = await rawWs(t, server, query)
+      slow.socket.pause()
+      let sent = 0
+      while (!server.output.includes('conn.cut')) await flood(server, 'room:told', (sent += 8) - 8, 8)
+      slow.socket.resume()
+      await until('it is closed', () => slow.ended, { ms: 10_000 })
+      const frames = slow.parse()
+      const close = frames.at(-1)
+      assert.equal(close?.opcode, OP.CLOSE)
+      assert.equal(close.payload.readUInt16BE(), 1008)
+      assert.match(close.payload.subarray(2).toString(), /slow/)
+      const texts = frames.filter((f) => f.opcode === OP.TEXT && f.payload.length >= SIZE)
+      assert.ok(texts.length > 0 && texts.length < sent, `${texts.length} of ${sent}`)
+      assert.ok(!server.output.includes('conn.recovered'), server.output)
+      const m = await until('the books are closed', async () => {
+        const metrics = await server.metrics()
+        const total = (pattern) => metrics.matching(pattern).reduce((sum, s) => sum + s.value, 0)
+        const delivered = total(/^fanout_\w*delivered\w*_total\{/)
+        return total(/^fanout_\w*accepted\w*_total\{/) === delivered + total(/^fanout_\w*dropped\w*_total\{/) && { delivered }
+      })
+      assert.equal(m.delivered, texts.length)
+    })
+  }
+
   test('conflate: of each key the newest is there, in the end', async (t) => {
     const server = await startServer(t, { args: ['--namespace', 'tick:policy=conflate,conflate_key=/k,outbox_messages=64'] })
     const slow = await rawWs(t, server, '?channel=tick:x')

@@ -182,8 +182,17 @@ static void flushed(void *ctx, struct subscriber *sub)
 
 static void doomed(void *ctx, struct subscriber *sub)
 {
-    (void)ctx;
-    rig_close(client_of_sub(sub));
+    struct rig_client *client = client_of_sub(sub);
+    const char *words = client->last_words;
+
+    if (words && (sub->flags & SUB_DOOMED_SLOW)) {
+        client->last_words = NULL;
+        shard_reprieve(((struct rig_shard *)ctx)->shard, sub);
+        assert_int_equal(
+            shard_control(((struct rig_shard *)ctx)->shard, sub, words, strlen(words)), 0);
+    } else {
+        rig_close(client);
+    }
 }
 
 static bool interest(void *ctx, struct span name, bool wanted)

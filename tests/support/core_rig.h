@@ -24,10 +24,11 @@ struct rig_client {
     struct subscriber sub;
     struct rig *rig;
     uint16_t shard;
-    bool closed;       /* By the core: what it was sent can still be read. */
-    long room;         /* Bytes its socket still takes; -1: all. */
-    int error;         /* Negative errno of the next write; 0: none. */
-    struct bytes sent; /* What its socket took. */
+    bool closed;            /* By the core: what it was sent can still be read. */
+    const char *last_words; /* Said to it when a policy ends it; NULL: it is closed at once. */
+    long room;              /* Bytes its socket still takes; -1: all. */
+    int error;              /* Negative errno of the next write; 0: none. */
+    struct bytes sent;      /* What its socket took. */
     uint32_t writes;
     uint32_t slow_began, slow_ended, flushed;
     uint32_t answers;

@@ -203,6 +203,51 @@ static void disconnect_ends_a_client_at_the_bound_and_not_before(void **state)
     rig_fini(&rig);
 }
 
+/* However full the outbox is, and whatever its head is. */
+static void one_that_is_ended_hears_last_words_behind_what_had_begun(void **state)
+{
+    static const struct {
+        long room;
+        bool control; /* Waits in front of the messages. */
+        const char *sent, *in_all;
+        uint32_t queued;
+    } cases[] = {
+        {0, false, "", "<bye>", 0},
+        {2, false, "1=", "1=m1;<bye>", 1},
+        {5, false, "1=m1;", "1=m1;<bye>", 0},
+        {7, false, "1=m1;2=", "1=m1;2=m2;<bye>", 1},
+        {2, true, "<p", "<pong><bye>", 0},
+        {0, true, "", "<pong><bye>", 0},
+        {8, true, "<pong>1=", "<pong>1=m1;<bye>", 1},
+    };
+    static const char *const more[] = {"m6", "m7", "m8", NULL};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        start(OUTBOX_DISCONNECT, 6, 1 << 20);
+        struct rig_client *client = follower("a:x", RIG_TOLD, cases[i].room);
+        struct shard *shard = rig.shards[0].shard;
+        client->last_words = "<bye>";
+        if (cases[i].control) {
+            assert_int_equal(shard_control(shard, &client->sub, "<pong>", 6), 0);
+        }
+        publish_together("a:x", five);
+        assert_string_equal(rig_sent(client), cases[i].sent);
+        publish_together("a:x", more);
+        assert_false(client->closed);
+        assert_int_equal(client->sub.subscription_count, 0);
+        assert_int_equal(rig_books(client).queued, cases[i].queued);
+        rig_check_books(&rig);
+        rig_writable(client, -1);
+        assert_string_equal(rig_sent(client), cases[i].in_all);
+        assert_null(client->sub.outbox);
+        struct books books = rig_books(client);
+        assert_int_equal(
+            books.delivered + books.dropped[DROP_SLOW] + books.dropped[DROP_CLOSED], 8);
+        rig_fini(&rig);
+    }
+}
+
 /* ---- conflate ---- */
 
 static void conflation_keeps_the_newest_of_each_key_in_order_of_offset(void **state)
@@ -578,6 +623,7 @@ int main(void)
         cmocka_unit_test(drop_newest_keeps_what_waits_and_drops_what_comes),
         cmocka_unit_test(drop_newest_takes_what_fits_of_a_batch),
         cmocka_unit_test(disconnect_ends_a_client_at_the_bound_and_not_before),
+        cmocka_unit_test(one_that_is_ended_hears_last_words_behind_what_had_begun),
         cmocka_unit_test(conflation_keeps_the_newest_of_each_key_in_order_of_offset),
         cmocka_unit_test(a_partly_written_message_is_not_conflated),
         cmocka_unit_test(the_same_key_in_two_channels_is_two_things),
