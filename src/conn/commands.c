@@ -11,6 +11,7 @@
 #include "conn/publish.h"
 #include "conn/server.h"
 #include "conn/ws.h"
+#include "core/filter.h"
 #include "core/name.h"
 #include "core/outbox.h"
 #include "proto/url.h"
@@ -272,6 +273,8 @@ bool commands_import(struct conn_server *server, const struct client *client, st
 struct arguments {
     struct bytes channel;
     struct bytes since;
+    struct bytes types; /* A filter's text. */
+    int64_t batch_ms;
     struct span data;
     int64_t limit;
 };
@@ -280,40 +283,69 @@ static void arguments_fini(struct arguments *a)
 {
     bytes_fini(&a->channel);
     bytes_fini(&a->since);
+    bytes_fini(&a->types);
+}
+
+/* An array of names becomes the text of a filter. */
+static const char *read_types(struct arguments *a, struct span raw)
+{
+    static const char expected[] = "types: an array of strings is expected";
+    struct json_array array;
+    struct span element;
+    int more = json_array_begin(raw.data, raw.len, &array);
+
+    if (more != 0) {
+        return expected;
+    }
+    while ((more = json_array_next(&array, &element)) > 0) {
+        size_t before = a->types.len + (a->types.len != 0);
+        int err = before ? bytes_append_byte(&a->types, ',') : 0;
+        if (err || json_string_decode(element, &a->types) != 0) {
+            return expected;
+        }
+        size_t len = a->types.len - before;
+        if (len == 0 || memchr(a->types.data + before, ',', len)) {
+            return "types: a name is not empty and holds no comma";
+        }
+    }
+    return more < 0 ? expected : filter_check(span_of(a->types.data, a->types.len));
 }
 
 /* Reads the command's object; NULL or the sentence that says what is wrong. */
 static const char *read_arguments(struct arguments *a, struct span object)
 {
-    static const struct span keys[] = {
-        {(const uint8_t *)"channel", 7},
-        {(const uint8_t *)"since", 5},
-        {(const uint8_t *)"data", 4},
-        {(const uint8_t *)"limit", 5},
-        {(const uint8_t *)"types", 5},
-        {(const uint8_t *)"batch_ms", 8},
+    enum { CHANNEL, SINCE, DATA, LIMIT, TYPES, BATCH_MS, KEYS_OF_COMMAND };
+    static const struct span keys[KEYS_OF_COMMAND] = {
+        [CHANNEL] = {(const uint8_t *)"channel", 7},
+        [SINCE] = {(const uint8_t *)"since", 5},
+        [DATA] = {(const uint8_t *)"data", 4},
+        [LIMIT] = {(const uint8_t *)"limit", 5},
+        [TYPES] = {(const uint8_t *)"types", 5},
+        [BATCH_MS] = {(const uint8_t *)"batch_ms", 8},
     };
-    struct span members[COUNT_OF(keys)] = {{0}};
+    struct span members[KEYS_OF_COMMAND] = {{0}};
 
-    if (json_find_members(object.data, object.len, keys, COUNT_OF(keys), members) != 0) {
+    if (json_find_members(object.data, object.len, keys, KEYS_OF_COMMAND, members) != 0) {
         return "an object is expected, each member once";
     }
-    if (members[4].len || members[5].len) {
-        return "types and batch_ms are not served by this version; leave them out";
-    }
-    if (json_string_decode(members[0], &a->channel) != 0) {
+    if (json_string_decode(members[CHANNEL], &a->channel) != 0) {
         return "channel: a string is expected";
     }
-    if (members[1].len && json_string_decode(members[1], &a->since) != 0) {
+    if (members[SINCE].len && json_string_decode(members[SINCE], &a->since) != 0) {
         return "since: a string is expected";
     }
-    a->data = members[2];
+    a->data = members[DATA];
     a->limit = HISTORY_LIMIT;
-    if (members[3].len &&
-        (json_int64(members[3], &a->limit) != 0 || a->limit < 1 || a->limit > HISTORY_LIMIT_MAX)) {
+    if (members[LIMIT].len && (json_int64(members[LIMIT], &a->limit) != 0 || a->limit < 1 ||
+                                  a->limit > HISTORY_LIMIT_MAX)) {
         return "limit: a number from 1 to 1000 is expected";
     }
-    return name_check(span_of(a->channel.data, a->channel.len));
+    if (members[BATCH_MS].len && (json_int64(members[BATCH_MS], &a->batch_ms) != 0 ||
+                                     a->batch_ms < 0 || a->batch_ms > BATCH_MS_MAX)) {
+        return "batch_ms: a number from 0 to 1000 is expected";
+    }
+    const char *why = members[TYPES].len ? read_types(a, members[TYPES]) : NULL;
+    return why ? why : name_check(span_of(a->channel.data, a->channel.len));
 }
 
 static void subscribe(
@@ -330,8 +362,12 @@ static void subscribe(
             "as it may");
         return;
     }
-    int err =
-        shard_subscribe(server->shard, &client->sub, name, ws_framing(client), since, &request_id);
+    const struct shard_asked asked = {.name = name,
+        .framing = ws_framing(client),
+        .since = since,
+        .types = span_of(a->types.data, a->types.len),
+        .batch_ms = (uint16_t)a->batch_ms};
+    int err = shard_subscribe_from(server->shard, &client->sub, &asked, &request_id);
     if (err == -EEXIST) {
         answer_error(server, client, id, "exists", "this connection follows the channel already");
     } else if (err || !command_add(server, request_id, conn_client_id(server, client),

@@ -90,6 +90,23 @@ int framing_encode(
                : append_frame(ctx, deflate, WS_TEXT, span_of(ctx->text.data, ctx->text.len), out);
 }
 
+int framing_encode_event(const struct publication *pub, struct bytes *out)
+{
+    return framing_append_envelope(out, pub);
+}
+
+int framing_encode_events(
+    struct framing_context *ctx, uint8_t framing, struct span events, struct bytes *out)
+{
+    ctx->text.len = 0;
+    int err = bytes_append_byte(&ctx->text, '[');
+    err = err ? err : bytes_append(&ctx->text, events.data, events.len);
+    err = err ? err : bytes_append_byte(&ctx->text, ']');
+    return err ? err
+               : append_frame(ctx, framings[framing].deflate, WS_TEXT,
+                     span_of(ctx->text.data, ctx->text.len), out);
+}
+
 int framing_encode_gap(struct framing_context *ctx, const struct gap *gap, struct bytes *out)
 {
     struct span name = channel_name(gap->channel);

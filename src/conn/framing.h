@@ -38,6 +38,11 @@ struct framing_context {
 MUST_USE int framing_encode(
     struct framing_context *ctx, uint8_t framing, const struct publication *pub, struct bytes *out);
 
+/* As ports.h: one event of several, and the frame around them. Envelopes only. */
+MUST_USE int framing_encode_event(const struct publication *pub, struct bytes *out);
+MUST_USE int framing_encode_events(
+    struct framing_context *ctx, uint8_t framing, struct span events, struct bytes *out);
+
 /* Appends a gap notice; nothing for framings without. */
 MUST_USE int framing_encode_gap(
     struct framing_context *ctx, const struct gap *gap, struct bytes *out);

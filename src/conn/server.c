@@ -18,6 +18,19 @@ static int port_encode(void *ctx, uint8_t framing, const struct publication *pub
     return framing_encode(&((struct conn_server *)ctx)->framing, framing, pub, out);
 }
 
+static int port_encode_event(
+    void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out)
+{
+    (void)ctx;
+    (void)framing;
+    return framing_encode_event(pub, out);
+}
+
+static int port_encode_events(void *ctx, uint8_t framing, struct span events, struct bytes *out)
+{
+    return framing_encode_events(&((struct conn_server *)ctx)->framing, framing, events, out);
+}
+
 static int port_encode_gap(void *ctx, const struct gap *gap, struct bytes *out)
 {
     return framing_encode_gap(&((struct conn_server *)ctx)->framing, gap, out);
@@ -115,6 +128,20 @@ static bool port_interest(void *ctx, struct span name, bool wanted)
     return !server->ports.interest || server->ports.interest(server->ports.ctx, name, wanted);
 }
 
+static void woken(struct timer *timer, void *ctx)
+{
+    struct conn_server *server = ctx;
+
+    (void)timer;
+    server->shard->bundles.wake_ns = 0;
+}
+
+static void port_wake(void *ctx, uint64_t ms)
+{
+    struct conn_server *server = ctx;
+    timer_start(server->loop, &server->wake_timer, ms, woken, server);
+}
+
 static void port_post(void *ctx, uint16_t shard, struct mail *mail)
 {
     struct conn_server *server = ctx;
@@ -171,12 +198,15 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
     const struct core_ports ports = {
         .ctx = server,
         .encode = port_encode,
+        .encode_event = port_encode_event,
+        .encode_events = port_encode_events,
         .encode_gap = port_encode_gap,
         .wants_gaps = port_wants_gaps,
         .deliver = conn_deliver,
         .write = conn_write,
         .subscribed = port_subscribed,
         .restarted = port_restarted,
+        .wake = port_wake,
         .published = port_published,
         .slow = port_slow,
         .doomed = port_doomed,
@@ -243,6 +273,7 @@ void conn_server_destroy(struct conn_server *server)
     for (uint32_t i = 0; i < server->listener_count; i++) {
         sock_close(server->listeners[i]);
     }
+    timer_stop(&server->wake_timer);
     if (server->shard) {
         shard_drain(server->shard);
         while (shard_sweep(server->shard)) {

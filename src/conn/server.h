@@ -22,6 +22,7 @@
 #include "proto/ws.h"
 #include "proto/ws_deflate.h"
 #include "rt/fds.h"
+#include "rt/timer.h"
 
 struct loop;
 struct conn_server;
@@ -94,6 +95,7 @@ struct deadline {
 
 struct conn_server {
     struct loop *loop;
+    struct timer wake_timer; /* The core wants a turn. */
     struct shard *shard;
     struct slab clients;
     uint32_t *generations; /* By slot; odd while the slot is in use. */

@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "core/bundle.h"
+#include "core/filter.h"
 #include "core/name.h"
 #include "proto/url.h"
 
@@ -93,6 +96,30 @@ static int read_since(struct target *target, struct span raw)
     return err;
 }
 
+/* Given several times, they add up. */
+static int read_types(struct target *target, struct span raw)
+{
+    int err = target->types.len ? bytes_append_byte(&target->types, ',') : 0;
+
+    err = err ? err : decode(target, "types", &target->types, raw);
+    if (err) {
+        return err;
+    }
+    const char *why = filter_check(span_of(target->types.data, target->types.len));
+    return why ? fault(target, "types", why) : 0;
+}
+
+static int read_batch_ms(struct target *target, struct span raw)
+{
+    int64_t ms;
+
+    if (json_int64(raw, &ms) != 0 || ms < 0 || ms > BATCH_MS_MAX) {
+        return fault(target, "batch_ms", "a number from 0 to 1000 is expected");
+    }
+    target->batch_ms = (uint16_t)ms;
+    return 0;
+}
+
 static int read_parameter(struct target *target, struct span key, struct span value,
     struct span *ret_since, uint32_t *kinds)
 {
@@ -115,9 +142,11 @@ static int read_parameter(struct target *target, struct span key, struct span va
     if (span_equal(key, span_str("since"))) {
         *ret_since = value;
     }
-    if (span_equal(key, span_str("types")) || span_equal(key, span_str("batch_ms"))) {
-        return fault(target, key.data[0] == 't' ? "types" : "batch_ms",
-            "not served by this version; leave it out");
+    if (span_equal(key, span_str("types"))) {
+        return read_types(target, value);
+    }
+    if (span_equal(key, span_str("batch_ms"))) {
+        return read_batch_ms(target, value);
     }
     return 0; /* Unknown parameters are somebody else's. */
 }
@@ -142,6 +171,9 @@ int target_read(struct target *target, struct span query, uint32_t channels_max)
         return fault(target, "query", "exactly one of username, room or channel is expected");
     }
     target->kind = kinds ? (uint8_t)__builtin_ctz(kinds) : TARGET_NONE;
+    if (target->batch_ms && kinds && target->kind != TARGET_CHANNELS) {
+        return fault(target, "batch_ms", "only with channel=; these sockets get a frame each");
+    }
     if (target->kind != TARGET_CHANNELS && target->count > 1) {
         return fault(target, "query", "username and room can be given once");
     }
@@ -163,5 +195,6 @@ void target_fini(struct target *target)
 {
     mem_free(target->channels);
     bytes_fini(&target->names);
+    bytes_fini(&target->types);
     bytes_fini(&target->client_id);
 }

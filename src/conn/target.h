@@ -1,7 +1,7 @@
 /* Target: what a client asks for in the query of /ws (and later /sse, /poll).
  *
- * Exactly one of username, room (+ client_id) or channel (repeatable), with since for each channel
- * (wire.md "Subscribing by URL", "Cursor").
+ * Exactly one of username, room (+ client_id) or channel (repeatable), with since for each channel, and
+ * types and batch_ms for all of them (wire.md "Subscribing by URL", "Cursor").
  */
 #ifndef CONN_TARGET_H
 #define CONN_TARGET_H
@@ -25,6 +25,8 @@ struct target {
     uint32_t count;
     uint32_t cap;
     struct target_channel *channels;
+    struct bytes types;     /* A filter for all of them, see core/filter.h. */
+    uint16_t batch_ms;      /* For all of them; 0: a frame each. */
     struct bytes names;     /* Channel names, one behind the other. */
     struct bytes client_id; /* Rooms: how the client calls itself. */
     const char *code;       /* After -EINVAL: the error's code … */

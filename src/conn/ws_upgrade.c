@@ -158,9 +158,12 @@ static bool subscribe_all(
     uint64_t id;
 
     for (uint32_t i = 0; i < target->count; i++) {
-        int err = shard_subscribe(server->shard, &client->sub, target_name(target, i),
-            ws_framing(client), target->channels[i].since, &id);
-        if (err) {
+        const struct shard_asked asked = {.name = target_name(target, i),
+            .framing = ws_framing(client),
+            .since = target->channels[i].since,
+            .types = span_of(target->types.data, target->types.len),
+            .batch_ms = target->batch_ms};
+        if (shard_subscribe_from(server->shard, &client->sub, &asked, &id) != 0) {
             return false;
         }
     }

@@ -20,13 +20,17 @@ struct batch_message {
     uint64_t offset;  /* The publication's. */
     uint64_t time_ns; /* When it came in. */
     uint32_t end;     /* Where its frame ends in data. */
-    uint32_t key;     /* Conflation key; 0: none. */
+    union {
+        uint32_t key;   /* Conflation key; 0: none. */
+        uint32_t spans; /* BATCH_BUNDLES: it holds events from `offset` less this on. */
+    };
 };
 
 enum {
-    BATCH_REPLAY = 1, /* Belongs to one subscriber's replay: never evicted. */
-    BATCH_LOST = 2,   /* Stands for `count` publications that never reached this shard. */
-    BATCH_GAPS = 4,   /* Its subscribers are told of gaps. */
+    BATCH_REPLAY = 1,  /* Belongs to one subscriber's replay: never evicted. */
+    BATCH_LOST = 2,    /* Stands for `count` publications that never reached this shard. */
+    BATCH_GAPS = 4,    /* Its subscribers are told of gaps. */
+    BATCH_BUNDLES = 8, /* Each message is a bundle of events. */
 };
 
 enum {
@@ -52,6 +56,13 @@ struct batch {
 static inline uint32_t batch_start(const struct batch *batch, uint32_t message)
 {
     return message ? batch->messages[message - 1].end : 0;
+}
+
+/* The offset of the first event in a message. */
+static inline uint64_t batch_first_offset(const struct batch *batch, uint32_t message)
+{
+    const struct batch_message *m = &batch->messages[message];
+    return batch->flags & BATCH_BUNDLES ? m->offset - m->spans : m->offset;
 }
 
 /* Bytes of messages [first, last). */

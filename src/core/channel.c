@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "core/bundle.h"
 #include "core/name.h"
 #include "core/shard.h"
 
@@ -76,33 +77,28 @@ void channel_release(struct shard *shard, struct channel *channel)
     mem_free(channel);
 }
 
-struct class *class_get(struct shard *shard, struct channel *channel, uint8_t framing)
+struct class *class_get(
+    struct shard *shard, struct channel *channel, uint8_t framing, uint16_t view)
 {
     struct class *class = &channel->first;
 
-    (void)shard;
-    if (!class->channel) {
-        /* A later class may have this framing while the inline one is unused. */
-        for (class = channel->first.next; class; class = class->next) {
-            if (class->framing == framing) {
-                return class;
-            }
-        }
-        struct class *next = channel->first.next;
-        channel->first =
-            (struct class){.channel = channel, .next = next, .published = 1, .framing = framing};
-        return &channel->first;
-    }
     for (; class; class = class->next) {
-        if (class->framing == framing) {
+        if (class->channel && class->framing == framing && class->view == view) {
             return class;
         }
     }
-    class = mem_try_alloc(sizeof(*class));
+    bool inline_free = !channel->first.channel;
+    class = inline_free ? &channel->first : mem_try_alloc(sizeof(*class));
     if (class) {
-        *class = (struct class){
-            .channel = channel, .next = channel->first.next, .published = 1, .framing = framing};
-        channel->first.next = class;
+        struct class *next = channel->first.next;
+        *class = (struct class){.channel = channel,
+            .next = next,
+            .published = 1,
+            .framing = framing,
+            .view = view_ref(&shard->views, view)};
+        if (!inline_free) {
+            channel->first.next = class;
+        }
     }
     return class;
 }
@@ -114,6 +110,7 @@ void class_release(struct shard *shard, struct class *class)
     if (class->count || class->flow) {
         return;
     }
+    view_unref(&shard->views, class->view);
     if (class->cap) {
         mem_free(class->entries.many);
     }
@@ -160,6 +157,7 @@ int class_join(struct shard *shard, struct class *class, struct subscriber *sub)
     if (err) {
         return err;
     }
+    bundle_finish(shard, class); /* What is in it was published before. */
     err = subscriber_add(sub, class, class->count, class->published);
     if (err) {
         return err;
@@ -215,7 +213,11 @@ void class_leave(struct shard *shard, struct class *class, struct subscriber *su
     shard->stats.subscriptions -= 1;
     subscriber_remove(sub, subscription);
     remove_entry(shard, class, index);
-    class_release(shard, class);
+    if (class->count == 0 && class->flow && class->flow->bundle) {
+        bundle_drop(shard, class); /* The class goes with its flow, now or once that is swept. */
+    } else {
+        class_release(shard, class);
+    }
 }
 
 /* Messages of one batch that are still to come for this entry. */
@@ -226,6 +228,7 @@ static uint32_t batch_left(const struct batch *batch, uint32_t from)
 
 void class_hand_over(struct shard *shard, struct class *class, struct subscriber *sub)
 {
+    bundle_finish(shard, class);
     struct flow *flow = class->flow;
     struct subscription *subscription = subscriber_find(sub, class);
     struct entry *entry = &class_entries(class)[subscription->index];
@@ -274,8 +277,7 @@ uint32_t class_pending(const struct class *class, uint32_t index)
     return pending + (flow->open ? batch_left(flow->open, from) : 0);
 }
 
-/* The class's flow, made and queued for a sweep if need be. */
-static struct flow *flow_get(struct shard *shard, struct class *class)
+struct flow *flow_get(struct shard *shard, struct class *class)
 {
     if (class->flow) {
         return class->flow;
@@ -287,19 +289,31 @@ static struct flow *flow_get(struct shard *shard, struct class *class)
     struct flow *flow = slab_at(&shard->flows, slot);
     *flow = (struct flow){.class = class, .slot = slot};
     class->flow = flow;
+    return flow;
+}
+
+/* It will be swept at the end of the turn. */
+static void flow_queue(struct shard *shard, struct flow *flow)
+{
+    if (flow->queued) {
+        return;
+    }
+    flow->queued = true;
     if (shard->flow_last) {
         shard->flow_last->next = flow;
     } else {
         shard->flow_first = flow;
     }
     shard->flow_last = flow;
-    return flow;
 }
 
-void flow_put(struct shard *shard, struct flow *flow)
+void flow_release(struct shard *shard, struct flow *flow)
 {
     struct class *class = flow->class;
 
+    if (flow->queued || flow->bundle) {
+        return;
+    }
     CHECK(!flow->open && !flow->head);
     class->flow = NULL;
     slab_free(&shard->flows, flow->slot);
@@ -339,6 +353,7 @@ static struct batch *open_batch(struct shard *shard, struct class *class, uint8_
     if (!flow->open) {
         struct batch *batch = batch_get(&shard->batches);
         if (!batch) {
+            flow_release(shard, flow);
             return NULL;
         }
         batch->channel = class->channel;
@@ -348,13 +363,16 @@ static struct batch *open_batch(struct shard *shard, struct class *class, uint8_
         batch->ns = class->channel->ns;
         batch->flags = flags;
         flow->open = batch;
+        flow_queue(shard, flow);
     }
     return flow->open;
 }
 
-static uint8_t batch_flags(const struct shard *shard, uint8_t framing)
+static uint8_t batch_flags(const struct shard *shard, const struct class *class)
 {
-    return shard->ports.wants_gaps(shard->ports.ctx, framing) ? BATCH_GAPS : 0;
+    uint8_t flags = shard->ports.wants_gaps(shard->ports.ctx, class->framing) ? BATCH_GAPS : 0;
+
+    return class->view && view_batch_ms(&shard->views, class->view) ? flags | BATCH_BUNDLES : flags;
 }
 
 /* Twice in each round of numbers what was accepted so far moves to the subscribers, so that nobody's
@@ -405,26 +423,71 @@ static void drop_for_all(struct shard *shard, struct class *class, uint32_t coun
     }
 }
 
+/* An open batch with room for a message; NULL: there is no memory, everybody lost it. */
+static struct batch *room_for_message(struct shard *shard, struct class *class)
+{
+    struct batch *batch = open_batch(shard, class, batch_flags(shard, class));
+
+    if (!batch || batch_reserve_message(batch) != 0) {
+        drop_for_all(shard, class, 1);
+        return NULL;
+    }
+    return batch;
+}
+
+/* The frame is in the batch's data. */
+static void add_message(
+    struct shard *shard, struct class *class, struct batch *batch, struct batch_message message)
+{
+    uint32_t before = batch_start(batch, batch->count);
+
+    message.end = (uint32_t)batch->data.len;
+    batch->messages[batch->count++] = message;
+    shard->unswept_bytes += message.end - before;
+    count_accepted(shard, class, 1);
+}
+
 void class_append(struct shard *shard, struct class *class, const struct publication *pub)
 {
     if (class->count == 0) {
         return;
     }
-    struct batch *batch = open_batch(shard, class, batch_flags(shard, class->framing));
-    if (!batch || batch_reserve_message(batch) != 0 ||
-        shard->ports.encode(shard->ports.ctx, class->framing, pub, &batch->data) != 0) {
+    if (class->view && view_batch_ms(&shard->views, class->view)) {
+        if (bundle_add(shard, class, pub) != 0) {
+            bundle_finish(shard, class);
+            drop_for_all(shard, class, 1);
+        }
+        return;
+    }
+    struct batch *batch = room_for_message(shard, class);
+    if (!batch) {
+        return;
+    }
+    if (shard->ports.encode(shard->ports.ctx, class->framing, pub, &batch->data) != 0) {
         drop_for_all(shard, class, 1);
         return;
     }
-    uint32_t before = batch_start(batch, batch->count);
-    batch->messages[batch->count++] = (struct batch_message){
-        .offset = pub->offset,
-        .time_ns = pub->time_ns,
-        .end = (uint32_t)batch->data.len,
-        .key = pub->key,
-    };
-    shard->unswept_bytes += batch->data.len - before;
-    count_accepted(shard, class, 1);
+    add_message(shard, class, batch,
+        (struct batch_message){.offset = pub->offset, .time_ns = pub->time_ns, .key = pub->key});
+}
+
+void class_append_bundle(
+    struct shard *shard, struct class *class, const struct bundle_message *bundle)
+{
+    struct batch *batch = room_for_message(shard, class);
+
+    if (!batch) {
+        return;
+    }
+    if (shard->ports.encode_events(
+            shard->ports.ctx, class->framing, bundle->events, &batch->data) != 0) {
+        drop_for_all(shard, class, 1);
+        return;
+    }
+    add_message(shard, class, batch,
+        (struct batch_message){.offset = bundle->to,
+            .time_ns = bundle->time_ns,
+            .spans = (uint32_t)(bundle->to - bundle->from)});
 }
 
 void class_append_lost(
@@ -433,7 +496,8 @@ void class_append_lost(
     if (class->count == 0) {
         return;
     }
-    uint8_t flags = (uint8_t)(BATCH_LOST | batch_flags(shard, class->framing));
+    bundle_finish(shard, class);
+    uint8_t flags = (uint8_t)(BATCH_LOST | batch_flags(shard, class));
     struct batch *batch = open_batch(shard, class, flags);
     if (!batch) {
         drop_for_all(shard, class, count);

@@ -39,7 +39,8 @@ struct class
     uint32_t cap;
     uint32_t published; /* Sequence number of the next publication; never 0. */
     uint8_t framing;    /* conn's: an index in its table of framings. */
-    uint8_t reserved[3];
+    uint8_t reserved;
+    uint16_t view; /* Shares it. */
 };
 
 struct flow {
@@ -47,8 +48,10 @@ struct flow {
     struct batch *open;        /* Publications go here; NULL until one comes. */
     struct batch *head, *tail; /* Sealed, oldest first; head is being swept. */
     uint32_t index;            /* Next entry of the sweep through head. */
+    struct bundle *bundle;     /* Events that are being gathered; NULL: none. */
     struct flow *next;         /* In the shard's queue of flows with work. */
     uint32_t slot;             /* Its own, in the shard's slab of flows. */
+    bool queued;               /* Is in that queue. */
 };
 
 struct channel {
@@ -97,8 +100,9 @@ struct channel *channel_get(struct shard *shard, uint64_t hash, struct span name
 /* Frees the channel, and tells home, once nobody needs it any more. */
 void channel_release(struct shard *shard, struct channel *channel);
 
-/* Finds or makes the class for a framing; NULL without memory. */
-struct class *class_get(struct shard *shard, struct channel *channel, uint8_t framing);
+/* Finds or makes the class for a framing and a view (shares it); NULL without memory. */
+struct class *class_get(
+    struct shard *shard, struct channel *channel, uint8_t framing, uint16_t view);
 
 /* Adds the subscriber behind all that is on its way. Returns 0 or -ENOMEM. */
 int class_join(struct shard *shard, struct class *class, struct subscriber *sub);
@@ -112,17 +116,28 @@ void class_leave(struct shard *shard, struct class *class, struct subscriber *su
 /* Puts what is on the way to the subscriber into its outbox, before it leaves. */
 void class_hand_over(struct shard *shard, struct class *class, struct subscriber *sub);
 
-/* Encodes and appends one publication. Without memory it is dropped for everyone. */
+/* Encodes and appends one publication, or gathers it. Without memory it is dropped for everyone. */
 struct publication;
 void class_append(struct shard *shard, struct class *class, const struct publication *pub);
+
+/* Events that were gathered, as one message. */
+struct bundle_message {
+    struct span events;
+    uint64_t from, to; /* Offsets of the first and the last. */
+    uint64_t time_ns;
+};
+void class_append_bundle(
+    struct shard *shard, struct class *class, const struct bundle_message *bundle);
 
 /* Notes that publications from..to (offsets, count of them) never got here. */
 void class_append_lost(
     struct shard *shard, struct class *class, uint64_t from, uint64_t to, uint32_t count);
 
-/* Internal to channel and sweep: closes the open batch; gives the flow back once it is empty. */
+/* Internal to channel, bundle and sweep: the class's flow, made if need be (NULL without memory); closes
+ * the open batch; gives the flow back if nothing is in it, waiting to be swept or not. */
+struct flow *flow_get(struct shard *shard, struct class *class);
 void flow_seal(struct flow *flow);
-void flow_put(struct shard *shard, struct flow *flow);
+void flow_release(struct shard *shard, struct flow *flow);
 
 /* How many messages are on the way to entry `index` of the class and not yet brought to it. */
 uint32_t class_pending(const struct class *class, uint32_t index);

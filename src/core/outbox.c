@@ -27,7 +27,7 @@ uint32_t run_key(const struct batch *batch, uint32_t message)
 {
     uint64_t mixed = batch->channel->hash + batch->framing;
 
-    if (!batch->messages[message].key) {
+    if ((batch->flags & BATCH_BUNDLES) || !batch->messages[message].key) {
         return 0;
     }
     mixed = (mixed ^ batch->messages[message].key) * 0x9e3779b97f4a7c15ull;

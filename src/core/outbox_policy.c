@@ -34,7 +34,7 @@ static void evict(
     struct run *run = &box->runs[place];
     struct batch *batch = run->batch;
     struct run part = {.batch = batch, .first = run->first, .count = (uint16_t)count};
-    uint64_t from = batch->messages[run->first].offset;
+    uint64_t from = batch_first_offset(batch, run->first);
     uint64_t to = batch->messages[run->first + count - 1].offset;
     struct channel *channel = batch->channel;
     uint8_t framing = batch->framing;
@@ -167,7 +167,7 @@ static void push_newest_dropped(
     shard_count_drop(shard, sub, batch->ns, DROP_SLOW, lost);
     if ((batch->flags & BATCH_GAPS) && run_reserve(box) == 0) {
         run_add_gap(box, box->tail, batch->channel, batch->framing, DROP_SLOW,
-            batch->messages[first + count].offset, batch->messages[batch->count - 1].offset);
+            batch_first_offset(batch, first + count), batch->messages[batch->count - 1].offset);
     }
 }
 

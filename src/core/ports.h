@@ -25,6 +25,12 @@ struct core_ports {
      * on failure. */
     int (*encode)(void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out);
 
+    /* Appends the publication as one event among several of a frame, and puts the frame around events
+     * with commas between them. For framings whose subscribers may ask for batch_ms; as above. */
+    int (*encode_event)(
+        void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out);
+    int (*encode_events)(void *ctx, uint8_t framing, struct span events, struct bytes *out);
+
     /* Appends a gap notice; nothing when the framing has none. */
     int (*encode_gap)(void *ctx, const struct gap *gap, struct bytes *out);
 
@@ -61,6 +67,9 @@ struct core_ports {
     /* At home: the first listener anywhere came, or the last one left. Returns true when the
      * channel is fed already; false: answer listeners after home_opened(). */
     bool (*interest)(void *ctx, struct span name, bool wanted);
+
+    /* A turn is wanted after so many ms, whatever else happens; one call replaces the last. */
+    void (*wake)(void *ctx, uint64_t ms);
 
     /* Gives mail to another shard (never to this one). Sent at the latest at the end of the turn. */
     void (*post)(void *ctx, uint16_t shard, struct mail *mail);

@@ -1,6 +1,10 @@
 #include "core/replay.h"
 
+#include <errno.h>
+
+#include "core/bundle.h"
 #include "core/channel.h"
+#include "core/filter.h"
 #include "core/shard.h"
 
 static void count_accepted(struct shard *shard, struct subscriber *sub, uint8_t ns, uint64_t count)
@@ -25,60 +29,125 @@ static void declare_lost(struct shard *shard, struct subscriber *sub, struct cha
     }
 }
 
-static struct batch *page_batch(struct shard *shard, struct channel *channel, uint8_t framing)
-{
-    struct batch *batch = batch_get(&shard->batches);
+/* A page that is being written: frames side by side in a batch, or the events of one frame. */
+struct page {
+    struct channel *channel;
+    struct batch *batch;
+    uint8_t framing;
+    bool bundled;
+    struct bytes events;
+    uint64_t from, to, time_ns; /* Of the events. */
+    uint32_t count;
+};
 
-    if (batch) {
-        batch->channel = channel;
-        channel->batch_count += 1;
-        batch->framing = framing;
-        batch->ns = channel->ns;
-        batch->flags = BATCH_REPLAY;
+static int need_batch(struct shard *shard, struct page *page)
+{
+    if (!page->batch) {
+        page->batch = batch_get(&shard->batches);
+        if (!page->batch) {
+            return -ENOMEM;
+        }
+        page->batch->channel = page->channel;
+        page->channel->batch_count += 1;
+        page->batch->framing = page->framing;
+        page->batch->ns = page->channel->ns;
+        page->batch->flags = BATCH_REPLAY | (page->bundled ? BATCH_BUNDLES : 0);
     }
-    return batch;
+    return batch_reserve_message(page->batch);
 }
 
-/* Returns 0 or -ENOMEM. */
-static int append(struct shard *shard, struct batch *batch, const struct publication *pub)
+static void deliver(struct shard *shard, struct subscriber *sub, struct page *page)
 {
-    int err = batch_reserve_message(batch);
-
-    err = err ? err : shard->ports.encode(shard->ports.ctx, batch->framing, pub, &batch->data);
-    if (!err) {
-        batch->messages[batch->count++] = (struct batch_message){
-            .offset = pub->offset, .time_ns = pub->time_ns, .end = (uint32_t)batch->data.len};
+    if (page->batch && page->batch->count) {
+        shard_deliver_queued(shard, sub, page->batch, 0);
     }
-    return err;
+    if (page->batch) {
+        batch_unref(shard, page->batch);
+    }
+    page->batch = NULL;
 }
 
-static void deliver(struct shard *shard, struct subscriber *sub, struct batch *batch)
+static void lose(struct shard *shard, struct subscriber *sub, const struct page *page)
 {
-    if (batch->count) {
-        shard_deliver_queued(shard, sub, batch, 0);
+    count_accepted(shard, sub, page->channel->ns, 1);
+    shard_count_drop(shard, sub, page->channel->ns, DROP_MEMORY, 1);
+}
+
+/* The frame is in the batch's data. */
+static void add_message(
+    struct shard *shard, struct subscriber *sub, struct page *page, struct batch_message message)
+{
+    message.end = (uint32_t)page->batch->data.len;
+    page->batch->messages[page->batch->count++] = message;
+    count_accepted(shard, sub, page->channel->ns, 1);
+    if (batch_full(page->batch)) {
+        deliver(shard, sub, page);
     }
-    batch_unref(shard, batch);
+}
+
+static void add_frame(
+    struct shard *shard, struct subscriber *sub, struct page *page, const struct publication *pub)
+{
+    if (need_batch(shard, page) != 0 ||
+        shard->ports.encode(shard->ports.ctx, page->framing, pub, &page->batch->data) != 0) {
+        lose(shard, sub, page);
+        return;
+    }
+    add_message(
+        shard, sub, page, (struct batch_message){.offset = pub->offset, .time_ns = pub->time_ns});
+}
+
+static void add_event(
+    struct shard *shard, struct subscriber *sub, struct page *page, const struct publication *pub)
+{
+    if (bundle_append_event(shard, page->framing, pub, &page->events) != 0) {
+        lose(shard, sub, page);
+        return;
+    }
+    page->from = page->count ? page->from : pub->offset;
+    page->time_ns = page->count ? page->time_ns : pub->time_ns;
+    page->to = pub->offset;
+    page->count += 1;
+}
+
+static void finish(struct shard *shard, struct subscriber *sub, struct page *page)
+{
+    struct span events = span_of(page->events.data, page->events.len);
+
+    if (page->count) {
+        if (need_batch(shard, page) == 0 && shard->ports.encode_events(shard->ports.ctx,
+                                                page->framing, events, &page->batch->data) == 0) {
+            add_message(shard, sub, page,
+                (struct batch_message){.offset = page->to,
+                    .time_ns = page->time_ns,
+                    .spans = (uint32_t)(page->to - page->from)});
+        } else {
+            lose(shard, sub, page);
+        }
+    }
+    deliver(shard, sub, page);
+    bytes_fini(&page->events);
 }
 
 void replay_queue(struct shard *shard, struct subscriber *sub, struct channel *channel,
-    uint8_t framing, const struct mail_subscribe *answer)
+    uint8_t framing, uint16_t view, const struct mail_subscribe *answer)
 {
-    struct batch *batch = NULL;
+    struct span types = view_types(&shard->views, view);
+    struct page page = {
+        .channel = channel, .framing = framing, .bundled = view_batch_ms(&shard->views, view) != 0};
 
     declare_lost(shard, sub, channel, framing, answer);
-    count_accepted(shard, sub, channel->ns, answer->replay_count);
     for (uint32_t i = 0; i < answer->replay_count; i++) {
-        if (!batch) {
-            batch = page_batch(shard, channel, framing);
+        const struct publication *pub = answer->replay[i];
+        if (types.len &&
+            !filter_match(types, filter_type(publication_payload(pub), &shard->type_scratch))) {
+            continue;
         }
-        if (!batch || append(shard, batch, answer->replay[i]) != 0) {
-            shard_count_drop(shard, sub, channel->ns, DROP_MEMORY, 1);
-        } else if (batch_full(batch)) {
-            deliver(shard, sub, batch);
-            batch = NULL;
+        if (page.bundled) {
+            add_event(shard, sub, &page, pub);
+        } else {
+            add_frame(shard, sub, &page, pub);
         }
     }
-    if (batch) {
-        deliver(shard, sub, batch);
-    }
+    finish(shard, sub, &page);
 }

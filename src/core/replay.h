@@ -15,6 +15,6 @@ struct subscriber;
 
 /* Queues what the answer holds, after a word about what history had lost before it. */
 void replay_queue(struct shard *shard, struct subscriber *sub, struct channel *channel,
-    uint8_t framing, const struct mail_subscribe *answer);
+    uint8_t framing, uint16_t view, const struct mail_subscribe *answer);
 
 #endif

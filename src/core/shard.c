@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "core/channel.h"
+#include "core/filter.h"
 #include "core/lend.h"
 
 int shard_create(uint16_t index, const struct core_settings *settings,
@@ -45,6 +46,8 @@ void shard_destroy(struct shard *shard)
     table_fini(&shard->pending);
     slab_fini(&shard->flows);
     batch_pool_fini(&shard->batches);
+    views_fini(&shard->views);
+    bytes_fini(&shard->type_scratch);
     mem_free(shard->doomed);
     mem_free(shard);
 }
@@ -106,6 +109,25 @@ static void return_held(struct shard *shard)
     }
 }
 
+/* The type is looked for when the first class wants it. */
+static void append_to_classes(
+    struct shard *shard, struct channel *channel, const struct publication *pub)
+{
+    struct span type = {0};
+    bool typed = false;
+
+    for (struct class *class = &channel->first; class; class = class->next) {
+        struct span types = view_types(&shard->views, class->view);
+        if (types.len && !typed) {
+            type = filter_type(publication_payload(pub), &shard->type_scratch);
+            typed = true;
+        }
+        if (class->channel && (types.len == 0 || filter_match(types, type))) {
+            class_append(shard, class, pub);
+        }
+    }
+}
+
 static void receive_chunk(struct shard *shard, struct mail_chunk *chunk)
 {
     for (uint32_t i = 0; i < chunk->count; i++) {
@@ -114,12 +136,7 @@ static void receive_chunk(struct shard *shard, struct mail_chunk *chunk)
         if (!channel) {
             continue;
         }
-        if (channel->first.channel) {
-            class_append(shard, &channel->first, pub);
-        }
-        for (struct class *class = channel->first.next; class; class = class->next) {
-            class_append(shard, class, pub);
-        }
+        append_to_classes(shard, channel, pub);
     }
     chunk->mail.kind = MAIL_CHUNK_BACK;
     return_chunk(shard, &chunk->mail);
@@ -490,6 +507,7 @@ static void reap(struct shard *shard)
 
 bool shard_sweep(struct shard *shard)
 {
+    bundles_run(shard);
     bool more = sweep_run(shard);
 
     flush_dirty(shard);

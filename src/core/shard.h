@@ -22,12 +22,14 @@
 #include "base/table.h"
 #include "core/batch.h"
 #include "core/books.h"
+#include "core/bundle.h"
 #include "core/home.h"
 #include "core/mail.h"
 #include "core/once.h"
 #include "core/ports.h"
 #include "core/settings.h"
 #include "core/subscriber.h"
+#include "core/view.h"
 #include "core/waiting.h"
 
 enum { SHARD_LATENCY_BUCKETS = 24 };
@@ -84,7 +86,10 @@ struct shard {
     struct slab flows;
     struct flow *flow_first, *flow_last; /* With work. */
     struct batch_pool batches;
-    uint64_t unswept_bytes;              /* In open and sealed batches. */
+    uint64_t unswept_bytes; /* In open and sealed batches. */
+    struct bundles bundles;
+    struct views views;
+    struct bytes type_scratch;           /* Of the publication that is being filtered. */
     struct mail *held_first, *held_last; /* Chunks that go back once batches have drained. */
 
     struct mail_chain self; /* Letters to itself. */
@@ -151,6 +156,8 @@ struct shard_asked {
     uint8_t framing;
     bool continued; /* It was answered; since is how far its replay has come. */
     struct since since;
+    struct span types; /* A filter, checked by filter_check(); empty: every event. */
+    uint16_t batch_ms; /* Gather events for so long; 0: a frame each. */
 };
 
 /* Asks for a subscription; ports.subscribed() answers, with NULL if the subscriber is gone by then.
@@ -175,7 +182,7 @@ MUST_USE int shard_history(struct shard *shard, struct span name, struct since s
     uint32_t count_max, uint32_t bytes_max, uint64_t *ret_id);
 
 /* Calls fn for each subscription of this subscriber that is asked for and not live, the oldest first. */
-void shard_each_pending(const struct subscriber *sub,
+void shard_each_pending(const struct shard *shard, const struct subscriber *sub,
     void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx);
 
 /* Leaves all channels. deliver: what is on its way to this subscriber still goes into its outbox;

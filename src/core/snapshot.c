@@ -119,7 +119,7 @@ static void pack_once(const struct shard *shard, struct pack *out)
 
 void snapshot_export_shard(struct shard *shard, struct pack *out)
 {
-    CHECK(!shard->self.first && !shard->flow_first && !shard->held_first);
+    CHECK(!shard->self.first && !shard->flow_first && !shard->held_first && !shard->bundles.count);
     pack_u32(out, MAGIC);
     pack_u16(out, SNAPSHOT_VERSION);
     pack_u64(out, shard->settings->store_id);

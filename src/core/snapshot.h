@@ -2,7 +2,7 @@
  * of shards.
  *
  * Between turns everything is plain data. Exporting wants the shards at rest first: no letters under
- * way, batches swept (shard_sweep() until it has no more to do, on all shards, until nothing moves).
+ * way, bundles finished (bundles_finish_all()), batches swept (shard_sweep() until it has no more to do, on all shards, until nothing moves).
  * Then every shard writes one piece with what it is home of, and each subscriber one of its own.
  *
  * Taking up happens in three steps: every new shard reads the shard pieces of all old ones and keeps

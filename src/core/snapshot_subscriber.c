@@ -4,12 +4,13 @@
 #include "base/mem.h"
 #include "core/batch.h"
 #include "core/channel.h"
+#include "core/filter.h"
 #include "core/name.h"
 #include "core/outbox.h"
 #include "core/shard.h"
 #include "core/snapshot.h"
 
-enum { SUBSCRIPTION_BYTES_MIN = 5, ASKED_BYTES_MIN = 31, RUN_BYTES_MIN = 5, MESSAGE_BYTES = 24 };
+enum { SUBSCRIPTION_BYTES_MIN = 11, ASKED_BYTES_MIN = 37, RUN_BYTES_MIN = 5, MESSAGE_BYTES = 24 };
 
 /* ---- export ---- */
 
@@ -70,6 +71,22 @@ static void pack_outbox(const struct shard *shard, const struct outbox *box, str
     }
 }
 
+/* What it wants beyond the framing. */
+static void pack_view(struct pack *out, struct span types, uint16_t batch_ms)
+{
+    pack_span(out, types);
+    pack_u16(out, batch_ms);
+}
+
+static void unpack_view(struct unpack *in, struct span *ret_types, uint16_t *ret_batch_ms)
+{
+    *ret_types = unpack_span(in);
+    *ret_batch_ms = unpack_u16(in);
+    if (!in->failed && (filter_check(*ret_types) || *ret_batch_ms > BATCH_MS_MAX)) {
+        unpack_fail(in);
+    }
+}
+
 static void pack_asked(void *ctx, const struct shard_asked *asked)
 {
     struct pack *out = ctx;
@@ -78,6 +95,7 @@ static void pack_asked(void *ctx, const struct shard_asked *asked)
     pack_span(out, asked->name);
     pack_u8(out, asked->framing);
     pack_u8(out, asked->continued);
+    pack_view(out, asked->types, asked->batch_ms);
     pack_u8(out, asked->since.kind);
     pack_u64(out, asked->since.cursor.epoch);
     pack_u64(out, asked->since.cursor.offset);
@@ -100,10 +118,12 @@ void snapshot_export_subscriber(struct shard *shard, struct subscriber *sub, str
         const struct class *class = subscriber_at(sub, i)->class;
         pack_span(out, channel_name(class->channel));
         pack_u8(out, class->framing);
+        pack_view(
+            out, view_types(&shard->views, class->view), view_batch_ms(&shard->views, class->view));
     }
     pack_outbox(shard, sub->outbox, out);
     pack_u32(out, sub->pending_count);
-    shard_each_pending(sub, pack_asked, out);
+    shard_each_pending(shard, sub, pack_asked, out);
 }
 
 /* ---- import ---- */
@@ -148,13 +168,20 @@ static int unpack_subscription(struct shard *shard, struct subscriber *sub, stru
 {
     struct span name = unpack_span(in);
     uint8_t framing = unpack_u8(in);
-    struct channel *channel = channel_hold(shard, name, in);
+    struct span types;
+    uint16_t batch_ms;
 
+    unpack_view(in, &types, &batch_ms);
+    struct channel *channel = channel_hold(shard, name, in);
     if (!channel) {
         return hold_error(in);
     }
     bool first = !channel->first.channel && !channel->first.next;
-    struct class *class = class_get(shard, channel, framing);
+    int view = view_get(&shard->views, &shard->settings->hash_key, types, batch_ms);
+    struct class *class = view < 0 ? NULL : class_get(shard, channel, framing, (uint16_t)view);
+    if (view > 0) {
+        view_unref(&shard->views, (uint16_t)view); /* The class has its own. */
+    }
     int err = class ? class_join(shard, class, sub) : -ENOMEM;
     if (err && class) {
         class_release(shard, class);
@@ -174,6 +201,7 @@ static int unpack_asked(struct shard *shard, struct subscriber *sub, struct unpa
 
     asking.framing = unpack_u8(in);
     asking.continued = unpack_u8(in);
+    unpack_view(in, &asking.types, &asking.batch_ms);
     asking.since.kind = unpack_u8(in);
     asking.since.cursor.epoch = unpack_u64(in);
     asking.since.cursor.offset = unpack_u64(in);

@@ -23,6 +23,7 @@ struct pending {
     struct pending *next, *prev; /* Of the same subscriber. */
     struct since since;          /* How far it has come. */
     uint8_t framing;
+    uint16_t view; /* Shares it. */
     bool interest;
     bool paused;
     bool continued; /* The first answer was given. */
@@ -62,6 +63,7 @@ static struct span pending_name(const struct pending *pending)
 static void pending_free(struct shard *shard, struct pending *pending)
 {
     table_remove(&shard->pending, (struct table_item *)pending);
+    view_unref(&shard->views, pending->view);
     mem_free(pending);
 }
 
@@ -206,10 +208,10 @@ static void pause_replay(
 }
 
 /* Makes it a member of its class. Returns 0 or -ENOMEM. */
-static int attach(
-    struct shard *shard, struct subscriber *sub, struct channel *channel, uint8_t framing)
+static int attach(struct shard *shard, struct subscriber *sub, struct channel *channel,
+    const struct pending *pending)
 {
-    struct class *class = class_get(shard, channel, framing);
+    struct class *class = class_get(shard, channel, pending->framing, pending->view);
     int err = class ? class_join(shard, class, sub) : -ENOMEM;
 
     if (err && class) {
@@ -236,13 +238,13 @@ static void work_in(struct shard *shard, struct subscriber *sub, struct pending 
     struct channel *channel = pending_channel(shard, pending);
     bool more = answer->more;
 
-    if (answer->failed || (!more && attach(shard, sub, channel, pending->framing) != 0)) {
+    if (answer->failed || (!more && attach(shard, sub, channel, pending) != 0)) {
         tell_answer(shard, NULL, pending, answer);
         shard_doom(shard, sub); /* No memory to serve it: it may try again elsewhere. */
         more = false;
     } else {
         tell_answer(shard, sub, pending, answer);
-        replay_queue(shard, sub, channel, pending->framing, answer);
+        replay_queue(shard, sub, channel, pending->framing, pending->view, answer);
     }
     if (more) {
         pause_replay(sub, pending, answer);
@@ -311,8 +313,8 @@ void shard_hear_epoch(struct shard *shard, struct mail_epoch *mail)
 
 /* ---- what a connection asks for ---- */
 
-void shard_each_pending(
-    const struct subscriber *sub, void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx)
+void shard_each_pending(const struct shard *shard, const struct subscriber *sub,
+    void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx)
 {
     const struct pending *pending = sub->pending;
 
@@ -324,6 +326,8 @@ void shard_each_pending(
             .name = pending_name(pending),
             .framing = pending->framing,
             .continued = pending->continued,
+            .types = view_types(&shard->views, pending->view),
+            .batch_ms = view_batch_ms(&shard->views, pending->view),
             .since = pending->since};
         fn(ctx, &asked);
     }
@@ -361,9 +365,16 @@ int shard_subscribe_from(
     }
     bool doubled = has_subscription(sub, channel, asked->framing) ||
                    find_pending(sub, asked->name, asked->framing);
-    struct pending *pending = doubled ? NULL : pending_create(shard, asked->name, hash);
-    int err = doubled ? -EEXIST : -ENOMEM;
+    int view = doubled ? -EEXIST
+                       : view_get(&shard->views, &shard->settings->hash_key, asked->types,
+                             bundle_step_ms(asked->batch_ms));
+    struct pending *pending = view < 0 ? NULL : pending_create(shard, asked->name, hash);
+    int err = view < 0 ? view : -ENOMEM;
+    if (view > 0 && !pending) {
+        view_unref(&shard->views, (uint16_t)view);
+    }
     if (pending) {
+        pending->view = (uint16_t)view;
         pending->since = asked->since;
         pending->framing = asked->framing;
         pending->continued = asked->continued;

@@ -135,7 +135,8 @@ static void run(struct shard *shard, bool send)
             }
             shard->flow_last = flow;
         } else {
-            flow_put(shard, flow);
+            flow->queued = false;
+            flow_release(shard, flow);
         }
         flow = next;
     }

@@ -140,9 +140,44 @@ describe('channels by URL', () => {
     assertError(await refused(at.server, '?' + Array.from({ length: 101 }, (_, i) => `channel=a:${i}`).join('&')), 400)
   })
 
-  test('types= and batch_ms= are refused with a sentence, not ignored', async () => {
-    assertError(await refused(at.server, '?channel=a:b&batch_ms=50'), 400, 'bad_query')
-    assertError(await refused(at.server, '?channel=a:b&types=done'), 400, 'bad_query')
+  test('types= lets pass what is named, on raw sockets too, live and in a replay', async (t) => {
+    const send = (n, type) => at.server.publish('user:f', { n, ...(type ? { type } : {}) })
+    const ns = (client) => client.json.filter((m) => m.data ?? m.n).map((m) => m.data?.n ?? m.n)
+    const some = await open(t, ['user:f'], '&types=node_failed,workflow_*')
+    const raw = await connect(t, at.server, '?username=f&types=workflow_*')
+    const all = await open(t, ['user:f'])
+    for (const [n, type] of [[1, 'node_completed'], [2, 'node_failed'], [3, null], [4, 'workflow_completed'], [5, 'workflow'], [6, 'node_failed']]) await send(n, type)
+    await all.waitFrames(7)
+    await until('the filtered ones have theirs', () => ns(some).length >= 3 && raw.frames.length >= 1)
+    assert.deepEqual(ns(some), [2, 4, 6])
+    assert.deepEqual(ns(raw), [4])
+    const again = await open(t, ['user:f'], '&types=node_failed&since=begin')
+    await again.waitFrames(3)
+    assert.deepEqual(ns(again), [2, 6])
+  })
+
+  test('batch_ms= puts what comes within that time in one frame, an array; others get a frame each', async (t) => {
+    const packed = await open(t, ['a:pack'], '&batch_ms=200')
+    const plain = await open(t, ['a:pack'])
+    await packed.waitFrames(1)
+    await plain.waitFrames(1)
+    const cursors = []
+    for (let i = 0; i < 20; i++) cursors.push((await at.server.publish('a:pack', i)).cursor)
+    await plain.waitFrames(21)
+    await until('all have come', () => packed.json.slice(1).flat().length >= 20)
+    assert.ok(packed.frames.length < 12, `${packed.frames.length} frames`)
+    assert.ok(packed.json.slice(1).every(Array.isArray))
+    assert.deepEqual(packed.json.slice(1).flat(), cursors.map((cursor, data) => ({ channel: 'a:pack', cursor, data })))
+    const again = await open(t, ['a:pack'], `&batch_ms=50&since=${cursors[9]}`)
+    await again.waitFrames(2)
+    assert.deepEqual(again.json[1].map((m) => m.data), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
+  })
+
+  test('bad types= and batch_ms= are refused with a sentence', async () => {
+    for (const bad of ['types=a,', 'types=,', 'types=*a', `types=${'x'.repeat(65)}`, 'batch_ms=x', 'batch_ms=-1', 'batch_ms=1001', 'batch_ms=']) {
+      assertError(await refused(at.server, `?channel=a:b&${bad}`), 400, 'bad_query')
+    }
+    assertError(await refused(at.server, '?username=a&batch_ms=50'), 400, 'bad_query')
   })
 })
 
@@ -156,10 +191,14 @@ describe('subprotocol fanout.v1', () => {
     return client.waitJson(`id ${mine}`, (m) => m.id === mine)
   }
 
-  test('types and batch_ms are refused, not ignored', async (t) => {
+  test('subscribe takes types and batch_ms', async (t) => {
     const client = await open(t)
-    for (const more of [{ types: ['a'] }, { batch_ms: 50 }]) {
-      assert.equal((await ask(client, { subscribe: { channel: 'a:x', ...more } })).error.code, 'bad_command')
+    assert.ok('ok' in await ask(client, { subscribe: { channel: 'a:v', types: ['yes', 'also_*'], batch_ms: 100 } }))
+    for (const type of ['yes', 'no', 'also_this']) await at.server.publish('a:v', { type })
+    await until('two have come', () => client.json.filter(Array.isArray).flat().length >= 2)
+    assert.deepEqual(client.json.filter(Array.isArray).flat().map((m) => m.data.type), ['yes', 'also_this'])
+    for (const bad of [{ types: 'a' }, { types: [1] }, { types: ['a,b'] }, { types: [''] }, { types: ['*a'] }, { types: ['a', ] , batch_ms: 1001 }, { batch_ms: '5' }]) {
+      assert.equal((await ask(client, { subscribe: { channel: 'a:w', ...bad } })).error.code, 'bad_command', JSON.stringify(bad))
     }
   })
 
@@ -246,9 +285,10 @@ describe('subprotocol fanout.v1', () => {
     assert.equal(JSON.parse((await ws.next()).payload).ok.events.length, 1)
   })
 
-  test('with much waiting another replay is refused with busy, a live subscription is not', async (t) => {
+  test('with much waiting a subscription is answered, and its replay follows when the rest is read', async (t) => {
     const server = await startServer(t, { args: ['--namespace', 'deep:outbox_messages=100000,outbox_bytes=64MiB'] })
     const ws = await rawWs(t, server, '?channel=deep:a', { 'Sec-WebSocket-Protocol': 'fanout.v1' })
+    for (let i = 0; i < 50; i++) await server.publish('a:back', i)
     ws.socket.pause()
     for (let i = 0; i < 800; i++) await server.publishRaw('deep:a', 'x'.repeat(20_000))
     ws.send(OP.TEXT, JSON.stringify({ id: 1, subscribe: { channel: 'a:live' } }))
@@ -256,12 +296,15 @@ describe('subprotocol fanout.v1', () => {
     await sleep(300)
     ws.socket.resume()
     const answers = {}
-    while (Object.keys(answers).length < 2) {
+    const back = []
+    while (Object.keys(answers).length < 2 || back.length < 50) {
       const reply = JSON.parse((await ws.next()).payload)
       if ('id' in reply) answers[reply.id] = reply
+      else if (reply.channel === 'a:back' && 'data' in reply) back.push(reply.data)
     }
     assert.equal(answers[1].ok?.state, 'live', JSON.stringify(answers[1]))
-    assert.equal(answers[2].error?.code, 'busy')
+    assert.equal(answers[2].ok?.state, 'replayed', JSON.stringify(answers[2]))
+    assert.deepEqual(back, Array.from({ length: 50 }, (_, i) => i))
   })
 
   test('errors carry the id, a code and a sentence, and the connection lives on', async (t) => {

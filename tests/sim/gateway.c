@@ -307,6 +307,7 @@ static void come_to_rest(struct gateway *gateway)
     for (int rounds = 0, rest = 0; rest < 3; rounds++) {
         CHECK(rounds < 10000);
         for (uint16_t i = 0; i < gateway->shard_count; i++) {
+            bundles_finish_all(gateway->shards[i].server->shard);
             settle(&gateway->shards[i]);
         }
         sim_run_ms(gateway->sim, 1);

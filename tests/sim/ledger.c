@@ -56,7 +56,7 @@ uint32_t ledger_payload(struct ledger *ledger, uint32_t key, uint32_t padding, s
     uint32_t event = ++ledger->next_event;
 
     CHECK(event < LEDGER_EVENTS_MAX);
-    int err = bytes_appendf(out, "{\"n\":%u,\"k\":%u,\"p\":\"", event, key);
+    int err = bytes_appendf(out, "{\"n\":%u,\"k\":%u,\"type\":\"t%u\",\"p\":\"", event, key, key);
     for (uint32_t i = 0; i < padding; i++) {
         err = err ? err : bytes_append_byte(out, (uint8_t)('a' + (event + i * i) % 26));
     }
@@ -65,13 +65,23 @@ uint32_t ledger_payload(struct ledger *ledger, uint32_t key, uint32_t padding, s
     return event;
 }
 
-uint32_t ledger_event(struct span payload)
+static uint32_t number(struct span payload, const char *name)
 {
-    const struct span key = span_str("n");
+    const struct span key = span_str(name);
     struct span value;
-    int64_t event = 0;
+    int64_t number = 0;
 
     CHECK(json_find_members(payload.data, payload.len, &key, 1, &value) == 0);
-    CHECK(json_int64(value, &event) == 0);
-    return (uint32_t)event;
+    CHECK(json_int64(value, &number) == 0);
+    return (uint32_t)number;
+}
+
+uint32_t ledger_event(struct span payload)
+{
+    return number(payload, "n");
+}
+
+uint32_t ledger_key(struct span payload)
+{
+    return number(payload, "k");
 }

@@ -40,5 +40,7 @@ uint32_t ledger_payload(struct ledger *ledger, uint32_t key, uint32_t padding, s
 
 /* The event's number in a payload. */
 uint32_t ledger_event(struct span payload);
+/* Its conflation key, which is its type too: key 3 has type "t3". */
+uint32_t ledger_key(struct span payload);
 
 #endif

@@ -38,6 +38,27 @@ static void append_since(struct peer *peer, struct bytes *target)
     CHECK(!err);
 }
 
+static void append_view(struct peer *peer, struct bytes *target)
+{
+    int err = 0;
+
+    if (peer->kind != PEER_CHANNELS) {
+        return;
+    }
+    if (peer_draw(peer, 3) == 0) {
+        peer->bundles = true;
+        err = bytes_appendf(target, "&batch_ms=%u", 1 + (unsigned)peer_draw(peer, 1000));
+    }
+    if (peer_draw(peer, 3) == 0) {
+        peer->only = 1 + (uint32_t)peer_draw(peer, 3);
+        err = err ? err : bytes_appendf(target, "&types=other_*,t%u", peer->only);
+        for (int i = 0; i < LEDGER_CHANNELS; i++) {
+            peer->follows[i].skips = true;
+        }
+    }
+    CHECK(!err);
+}
+
 static void send_upgrade(struct peer *peer)
 {
     struct bytes target = {0}, out = {0};
@@ -62,6 +83,7 @@ static void send_upgrade(struct peer *peer)
     }
     CHECK(!err);
     append_since(peer, &target);
+    append_view(peer, &target);
     for (size_t i = 0; i < sizeof(peer->nonce); i++) {
         peer->nonce[i] = (uint8_t)peer_draw(peer, 256);
     }
@@ -87,7 +109,7 @@ struct peer *peer_create(struct gateway *gateway, struct ledger *ledger,
     peer->next_id = 1;
     peer->spoke_ms = sim_now_ms(gateway->sim);
     for (int i = 0; i < LEDGER_CHANNELS; i++) {
-        peer->follows[i].conflated = may_skip(gateway, i);
+        peer->follows[i].skips = may_skip(gateway, i);
     }
     peer->client = sim_client_connect(gateway->sim, GATEWAY_ADDRESS);
     CHECK(http_response_create(16384, 100, &peer->http) == 0);
@@ -145,9 +167,9 @@ static void publication_envelope(
 
     ledger_learn(peer->ledger, channel, offset, ledger_event(data));
     CHECK(follow->active);
-    CHECK(follow->conflated ? offset >= follow->expected : offset == follow->expected);
+    CHECK(follow->skips ? offset >= follow->expected : offset == follow->expected);
     follow->expected = offset + 1;
-    peer->received += 1;
+    CHECK(!peer->only || ledger_key(data) == peer->only);
 }
 
 static void state_notice(struct peer *peer, int channel, struct span cursor_text)
@@ -172,13 +194,13 @@ static void gap_notice(struct peer *peer, struct span gap)
     int channel = ledger_channel(span_of(values[0].data + 1, values[0].len - 2));
     struct follow *follow = &peer->follows[channel];
     CHECK(follow->active && from <= to);
-    CHECK(follow->conflated ? (uint64_t)from >= follow->expected
-                            : (uint64_t)from == follow->expected);
+    CHECK(follow->skips ? (uint64_t)from >= follow->expected : (uint64_t)from == follow->expected);
     follow->expected = (uint64_t)to + 1;
     ledger_heard(peer->ledger, channel, (uint64_t)to);
 }
 
-static void text_message(struct peer *peer, struct span text)
+/* An event, a notice, or the answer to a command. True: an event. */
+static bool envelope(struct peer *peer, struct span text)
 {
     static const struct span keys[] = {
         {(const uint8_t *)"channel", 7},
@@ -190,26 +212,49 @@ static void text_message(struct peer *peer, struct span text)
     };
     struct span v[6];
 
-    if (peer->kind == PEER_USER || peer->kind == PEER_ROOM) {
-        publication_raw(peer, text);
-        return;
-    }
     CHECK(json_find_members(text.data, text.len, keys, 6, v) == 0);
     if (v[5].len) {
         peer_command_answered(peer, v[5], text);
-        return;
+        return false;
     }
     if (v[4].len) {
         gap_notice(peer, v[4]);
-        return;
+        return false;
     }
     CHECK(v[0].len > 2 && v[1].len > 2);
     int channel = ledger_channel(span_of(v[0].data + 1, v[0].len - 2));
     struct span cursor = span_of(v[1].data + 1, v[1].len - 2);
     if (v[3].len) {
         state_notice(peer, channel, cursor);
-    } else {
-        publication_envelope(peer, channel, cursor, v[2]);
+        return false;
+    }
+    publication_envelope(peer, channel, cursor, v[2]);
+    return true;
+}
+
+static void bundle(struct peer *peer, struct span text)
+{
+    struct json_array array;
+    struct span event;
+    int more;
+
+    CHECK(peer->bundles && json_array_begin(text.data, text.len, &array) == 0);
+    while ((more = json_array_next(&array, &event)) > 0) {
+        envelope(peer, event);
+    }
+    CHECK(more == 0);
+    peer->received += 1;
+}
+
+static void text_message(struct peer *peer, struct span text)
+{
+    if (peer->kind == PEER_USER || peer->kind == PEER_ROOM) {
+        publication_raw(peer, text);
+    } else if (text.data[0] == '[') {
+        bundle(peer, text);
+    } else if (envelope(peer, text)) {
+        CHECK(!peer->bundles);
+        peer->received += 1;
     }
 }
 
@@ -383,7 +428,7 @@ void peer_check_rest(struct peer *peer)
     CHECK(peer->asked_count == 0);
     for (int i = 0; i < LEDGER_CHANNELS; i++) {
         const struct follow *follow = &peer->follows[i];
-        if (follow->active && !follow->conflated) {
+        if (follow->active && !follow->skips) {
             CHECK(follow->expected == peer->ledger->channels[i].last + 1);
         }
     }
@@ -397,6 +442,6 @@ void peer_check_drained(struct peer *peer)
     if (websocket && !peer->rude && !peer->refused && !peer->was_slow && !peer->half &&
         peer->close_code) {
         CHECK(peer->close_code == WS_CODE_RESTART || peer->close_code == WS_CODE_GOING_AWAY ||
-              peer->close_code == WS_CODE_NORMAL);
+              peer->close_code == WS_CODE_NORMAL || peer->close_code == 1008);
     }
 }

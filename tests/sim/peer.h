@@ -31,7 +31,7 @@ enum { PEER_ASKED_MAX = 64 };
 /* What the peer knows of one channel it follows. */
 struct follow {
     bool active;       /* Between a state notice and the answer to unsubscribe. */
-    bool conflated;    /* Its namespace may skip without a word. */
+    bool skips;        /* Its namespace, or its filter, may skip without a word. */
     uint64_t expected; /* The next offset. */
 };
 
@@ -55,6 +55,8 @@ struct peer {
     enum peer_phase phase;
     bool deflate;      /* Agreed on. */
     bool offered;      /* Deflate was offered. */
+    bool bundles;      /* Asked for batch_ms: events come in arrays. */
+    uint32_t only;     /* Asked for this type alone; 0: for all. */
     bool rude;         /* Sent garbage or broke off: expects nothing in return. */
     bool stalled;      /* Now. */
     bool was_slow;     /* Stalled or did not answer pings at some time: may be cut off. */

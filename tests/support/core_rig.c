@@ -30,6 +30,29 @@ static int encode(void *ctx, uint8_t framing, const struct publication *pub, str
     return err;
 }
 
+static int encode_event(
+    void *ctx, uint8_t framing, const struct publication *pub, struct bytes *out)
+{
+    struct span payload = publication_payload(pub);
+
+    (void)ctx;
+    (void)framing;
+    return bytes_appendf(out, "%llu=%.*s", (unsigned long long)pub->offset, (int)payload.len,
+        (const char *)payload.data);
+}
+
+static int encode_events(void *ctx, uint8_t framing, struct span events, struct bytes *out)
+{
+    (void)ctx;
+    (void)framing;
+    return bytes_appendf(out, "[%.*s];", (int)events.len, (const char *)events.data);
+}
+
+static void wake(void *ctx, uint64_t ms)
+{
+    ((struct rig_shard *)ctx)->rig->wake_ms = ms;
+}
+
 static int encode_gap(void *ctx, const struct gap *gap, struct bytes *out)
 {
     (void)ctx;
@@ -241,6 +264,9 @@ void rig_start(struct rig *rig)
         const struct core_ports ports = {
             .ctx = rs,
             .encode = encode,
+            .encode_event = encode_event,
+            .encode_events = encode_events,
+            .wake = wake,
             .encode_gap = encode_gap,
             .wants_gaps = wants_gaps,
             .deliver = deliver,
@@ -506,6 +532,10 @@ void rig_transfer(
     uint16_t former_count = rig->settings.shard_count;
     struct rig_client *copies = mem_zalloc((count + 1) * sizeof(*copies));
 
+    for (uint16_t i = 0; i < former_count; i++) {
+        bundles_finish_all(rig->shards[i].shard);
+        rig_sweep(rig, i);
+    }
     for (uint16_t i = 0; i < former_count; i++) {
         snapshot_export_shard(rig->shards[i].shard, &out);
     }

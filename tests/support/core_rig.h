@@ -55,6 +55,7 @@ struct rig {
     struct cursor history_cursor;
     struct publish_result results[RIG_RESULTS_MAX];
     uint32_t result_count;
+    uint64_t wake_ms;     /* Last asked for; 0: never. */
     bool closed_channels; /* interest() says: not fed yet. */
     uint32_t wanted, unwanted;
     bool moved; /* By rig_transfer(). */
