@@ -442,6 +442,7 @@ void peer_check_drained(struct peer *peer)
     if (websocket && !peer->rude && !peer->refused && !peer->was_slow && !peer->half &&
         peer->close_code) {
         CHECK(peer->close_code == WS_CODE_RESTART || peer->close_code == WS_CODE_GOING_AWAY ||
-              peer->close_code == WS_CODE_NORMAL || peer->close_code == 1008);
+              peer->close_code == WS_CODE_NORMAL ||
+              peer->close_code == WS_CODE_POLICY); /* A burst, and the policy is disconnect. */
     }
 }
