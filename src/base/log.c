@@ -166,6 +166,28 @@ bool log_allow(struct log_limit *limit, uint64_t now_ms, uint64_t interval_ms, u
     return true;
 }
 
+bool log_allow_burst(struct log_burst *limit, uint64_t now_ms, uint64_t interval_ms, uint32_t burst)
+{
+    if (now_ms >= limit->end_ms && limit->held_count == 0) {
+        limit->end_ms = now_ms + interval_ms;
+        limit->lines = 0;
+    }
+    if (limit->lines < burst) {
+        limit->lines += 1;
+        return true;
+    }
+    limit->held_count += 1;
+    return false;
+}
+
+uint64_t log_burst_over(struct log_burst *limit, uint64_t now_ms)
+{
+    uint64_t held = now_ms >= limit->end_ms ? limit->held_count : 0;
+
+    limit->held_count -= held;
+    return held;
+}
+
 static int find_name(const char *const *names, int count, const char *name)
 {
     for (int i = 0; i < count; i++) {

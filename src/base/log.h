@@ -69,6 +69,23 @@ struct log_limit {
 /* May a line be written at now_ms? *ret_held is how many were held back since the last one. */
 bool log_allow(struct log_limit *limit, uint64_t now_ms, uint64_t interval_ms, uint64_t *ret_held);
 
+/* The same for many subjects that each deserve a line: up to `burst` lines an interval, and the rest
+ * of that interval is told as a number. */
+struct log_burst {
+    uint64_t end_ms; /* Of the interval under way. */
+    uint32_t lines;  /* Written in it. */
+    uint64_t held_count;
+};
+
+/* May a line be written at now_ms? A new interval begins only after log_burst_over() told of what the
+ * last one held back. */
+bool log_allow_burst(
+    struct log_burst *limit, uint64_t now_ms, uint64_t interval_ms, uint32_t burst);
+
+/* How many lines the interval that is over by now held back; 0 while it lasts. To be asked now and then,
+ * and each answer is given once. */
+uint64_t log_burst_over(struct log_burst *limit, uint64_t now_ms);
+
 /* Names as used in options; -1 when unknown. */
 int log_level_parse(const char *name);
 int log_format_parse(const char *name);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "conn/report.h"
 #include "conn/ws.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -226,6 +227,7 @@ void conn_server_tick(struct conn_server *server)
 {
     expire_deadlines(server);
     scan(server);
+    report_tick(server);
     if (server->draining) {
         drain_step(server);
     }

@@ -20,9 +20,18 @@ struct span report_channel(const struct client *client);
 void report_open(const struct conn_server *server, const struct client *client);
 
 /* It began to lose messages (warn), or caught up again (info). */
-void report_slow(const struct conn_server *server, const struct client *client, bool dropping);
+void report_slow(struct conn_server *server, const struct client *client, bool dropping);
 
 /* We end it, and not because it asked (info). */
 void report_cut(const struct conn_server *server, const struct client *client, const char *reason);
+
+/* The same because of the policy `disconnect`. */
+void report_cut_slow(struct conn_server *server, const struct client *client);
+
+/* Of those that began to lose messages, recovered, or were cut for being slow, REPORT_BURST each are
+ * named in a second. This tells, once the second is over, how many were not (conn.slow_more, …): the
+ * listing of connections has their names. To be called every tick. */
+enum { REPORT_BURST = 50 };
+void report_tick(struct conn_server *server);
 
 #endif

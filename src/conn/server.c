@@ -83,7 +83,7 @@ static void port_doomed(void *ctx, struct subscriber *sub)
     if ((sub->flags & SUB_DOOMED_SLOW) && client->protocol == CLIENT_WS &&
         client->state == CLIENT_OPEN) {
         server->stats.cut_policy += 1;
-        report_cut(server, client, "slow, and the policy is disconnect");
+        report_cut_slow(server, client);
         shard_reprieve(server->shard, sub);
         ws_close(
             server, client, WS_CODE_POLICY, "too slow: what waited for this connection is lost");

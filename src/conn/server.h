@@ -13,6 +13,7 @@
 #include "base/attr.h"
 #include "base/bytes.h"
 #include "base/gauge.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/slab.h"
 #include "conn/client.h"
@@ -112,6 +113,7 @@ struct conn_server {
     uint32_t listener_count;
     bool listening;
     struct conn_stats stats;
+    struct log_burst slow_burst, recovered_burst, cut_burst;
     struct rng rng;
 
     uint32_t scan_next; /* Slot of the next heartbeat scan. */
