@@ -60,18 +60,6 @@ void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64
     }
 }
 
-/* The list is by age: the entry stays in it as an empty one until its time is over. */
-void once_remove(struct once *once, const uint64_t key[2])
-{
-    struct once_entry *entry =
-        key[0] | key[1] ? (struct once_entry *)table_find(&once->entries, key[0], equal, key)
-                        : NULL;
-
-    if (entry) {
-        entry->rest = ~entry->rest;
-    }
-}
-
 void once_fini(struct once *once)
 {
     while (once->oldest) {

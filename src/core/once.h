@@ -39,9 +39,6 @@ struct once_entry {
 void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64_t now_ns,
     struct cursor cursor);
 
-/* Forgets it: what it named did not happen after all. */
-void once_remove(struct once *once, const uint64_t key[2]);
-
 void once_fini(struct once *once);
 
 #endif

@@ -7,16 +7,20 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/table.h"
 #include "base/utf8.h"
 #include "conn/publish.h"
 #include "core/once.h"
 #include "role/gateway.h"
 #include "role/gateway_options.h"
 
-/* A publication Redis has not answered yet. */
+/* A publication Redis has not answered yet. Others with the same idempotency key hang on it and are
+ * answered as it is: until then nobody knows whether the first one happened. */
 struct waiting {
+    uint64_t hash; /* First: this is a struct table_item. The key's first half. */
+    uint64_t rest;
     uint64_t reply_id;
-    uint64_t once[2];
+    uint32_t same; /* Slot of the next one with this key; SLAB_NONE ends the list. */
     uint16_t shard;
 };
 
@@ -25,8 +29,9 @@ struct broker {
     struct gateway_shard *gs; /* Shard 0. */
     struct redis_link *link;
     struct slab waiting;
-    struct once once;
-    uint64_t lost; /* Came from Redis and could not be taken in. */
+    struct table keys; /* struct waiting that have a key, the first of each. */
+    struct once once;  /* Those that happened. */
+    uint64_t lost;     /* Came from Redis and could not be taken in. */
     bool was_up;
     bool exact;
 };
@@ -58,48 +63,102 @@ static void answer(
     gateway_call(broker->gs, shard, hear_answer, &letter->call);
 }
 
+static bool same_key(const struct table_item *item, const void *key)
+{
+    return ((const struct waiting *)item)->rest == ((const uint64_t *)key)[1];
+}
+
+static bool has_key(const struct waiting *waiting)
+{
+    return waiting->hash | waiting->rest;
+}
+
 static void on_published(void *ctx, uint64_t id, int err, int64_t receivers, const char *why)
 {
     struct broker *broker = ctx;
     uint32_t slot = (uint32_t)(id - 1);
-    struct waiting waiting = *(struct waiting *)slab_at(&broker->waiting, slot);
+    struct waiting *first = slab_at(&broker->waiting, slot);
+    const uint64_t key[2] = {first->hash, first->rest};
 
     (void)receivers;
-    if (err) {
-        once_remove(&broker->once, waiting.once); /* It may be tried again. */
-        LOG(LOG_DEBUG, "redis.publish_failed", LOG_S("error", why));
+    if (has_key(first)) {
+        table_remove(&broker->keys, (struct table_item *)first);
     }
-    slab_free(&broker->waiting, slot);
-    answer(broker, waiting.shard, waiting.reply_id, err, false);
+    if (err) {
+        LOG(LOG_DEBUG, "redis.publish_failed", LOG_S("error", why));
+    } else {
+        once_add(&broker->once, key, 0, broker->gs->server->shard->now_ns, no_cursor);
+    }
+    for (bool duplicate = false; slot != SLAB_NONE; duplicate = true) {
+        struct waiting waiting = *(struct waiting *)slab_at(&broker->waiting, slot);
+        slab_free(&broker->waiting, slot);
+        answer(broker, waiting.shard, waiting.reply_id, err, duplicate && !err);
+        slot = waiting.same;
+    }
+}
+
+/* Room to remember whom to answer; SLAB_NONE without memory. */
+static uint32_t wait_for_answer(
+    struct broker *broker, uint16_t from, const struct publish_order *order)
+{
+    uint32_t slot = slab_alloc(&broker->waiting);
+
+    if (slot != SLAB_NONE) {
+        *(struct waiting *)slab_at(&broker->waiting, slot) = (struct waiting){
+            .hash = order->once[0],
+            .rest = order->once[1],
+            .reply_id = order->reply_id,
+            .same = SLAB_NONE,
+            .shard = from,
+        };
+    }
+    return slot;
+}
+
+static int publish_and_wait(struct broker *broker, uint16_t from, const struct publish_order *order)
+{
+    uint32_t slot = wait_for_answer(broker, from, order);
+
+    if (slot == SLAB_NONE) {
+        return -ENOMEM;
+    }
+    struct waiting *waiting = slab_at(&broker->waiting, slot);
+    struct waiting *first = has_key(waiting) ? (struct waiting *)table_find(&broker->keys,
+                                                   waiting->hash, same_key, order->once)
+                                             : NULL;
+    if (first) {
+        waiting->same = first->same;
+        first->same = slot;
+        return 0;
+    }
+    int err = has_key(waiting) ? table_add(&broker->keys, (struct table_item *)waiting) : 0;
+    if (err) {
+        slab_free(&broker->waiting, slot);
+        return err;
+    }
+    err = redis_link_publish(
+        broker->link, order->name, order->from, order->payload, (uint64_t)slot + 1);
+    if (err) {
+        if (has_key(waiting)) {
+            table_remove(&broker->keys, (struct table_item *)waiting);
+        }
+        slab_free(&broker->waiting, slot);
+    }
+    return err;
 }
 
 int broker_publish(struct broker *broker, uint16_t from, const struct publish_order *order)
 {
-    uint64_t now = broker->gs->server->shard->now_ns;
     struct cursor ignored;
 
-    if (once_find(&broker->once, order->once, now, &ignored)) {
+    if (once_find(&broker->once, order->once, broker->gs->server->shard->now_ns, &ignored)) {
         answer(broker, from, order->reply_id, 0, true);
         return 0;
     }
-    bool wait = order->reply_id || order->once[0] || order->once[1];
-    uint32_t slot = wait ? slab_alloc(&broker->waiting) : SLAB_NONE;
-    if (wait && slot == SLAB_NONE) {
-        return -ENOMEM;
+    if (order->reply_id || order->once[0] || order->once[1]) {
+        return publish_and_wait(broker, from, order);
     }
-    if (wait) {
-        *(struct waiting *)slab_at(&broker->waiting, slot) =
-            (struct waiting){order->reply_id, {order->once[0], order->once[1]}, from};
-    }
-    int err = redis_link_publish(
-        broker->link, order->name, order->from, order->payload, wait ? (uint64_t)slot + 1 : 0);
-    if (err && wait) {
-        slab_free(&broker->waiting, slot);
-    }
-    if (!err) {
-        once_add(&broker->once, order->once, 0, now, no_cursor);
-    }
-    return err;
+    return redis_link_publish(broker->link, order->name, order->from, order->payload, 0);
 }
 
 /* ---- what Redis says ---- */
@@ -286,6 +345,7 @@ void broker_destroy(struct broker *broker)
 {
     if (broker) {
         redis_link_destroy(broker->link);
+        table_fini(&broker->keys);
         slab_fini(&broker->waiting);
         once_fini(&broker->once);
         mem_free(broker);

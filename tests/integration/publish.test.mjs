@@ -192,6 +192,41 @@ describe('HTTP publish with Redis as broker', () => {
     assert.deepEqual(binary, { room: 'lab', from: '', data: 'AP4=', enc: 'base64' })
   })
 
+  for (const shards of [1, 2]) {
+    test(`a duplicate waits for what became of the first one (${shards} shards)`, async (t) => {
+      const redis = await startRedis(t)
+      const server = await startServer(t, { redis, args: ['--shards', shards] })
+      const client = await connect(t, server, '?username=once')
+      const twice = async () => {
+        const answers = []
+        const asked = [1, 2, 3].map(() => server.post('/api/v1/publish', { channel: 'user:once', data: 'x', idempotency_key: 'k1' })
+          .then((reply) => answers.push(reply)))
+        await new Promise((done) => setTimeout(done, 300))
+        assert.equal(answers.length, 0, `answered before Redis was: ${answers[0]?.text}`)
+        return { answers, done: Promise.all(asked) }
+      }
+      redis.pause()
+      const failed = await twice()
+      await redis.kill9()
+      await failed.done
+      assert.deepEqual(failed.answers.map((reply) => reply.status), [503, 503, 503])
+
+      await redis.start()
+      await until('it is ready again', async () => (await server.get('/ready')).status === 200)
+      redis.pause()
+      const served = await twice()
+      redis.resume()
+      await served.done
+      assert.deepEqual(served.answers.map((reply) => reply.status), [200, 200, 200])
+      assert.deepEqual(served.answers.map((reply) => reply.json().duplicate).sort(), [false, true, true])
+      const late = await server.post('/api/v1/publish', { channel: 'user:once', data: 'x', idempotency_key: 'k1' })
+      assert.equal(late.json().duplicate, true)
+      await server.post('/api/v1/publish', { channel: 'user:once', data: 'end' })
+      await client.waitFrames(2)
+      assert.deepEqual(client.texts, ['"x"', '"end"'])
+    })
+  }
+
   test('a publish while Redis is gone is an answer, not silence', async (t) => {
     const redis = await startRedis(t)
     const server = await startServer(t, { redis })
