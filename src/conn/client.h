@@ -39,6 +39,7 @@ enum {                  /* client.flags */
     CLIENT_AGAIN = 2,   /* On the list of those with more to read. */
     CLIENT_COUNTED = 4, /* In the process's gauge of connections. */
     CLIENT_SPOKE = 16,  /* Sent at least one byte. */
+    CLIENT_QUIET = 32,  /* Looked at each second: it may have been silent for too long soon. */
     CLIENT_EARLY = 8,   /* partial holds whole frames that came before the 101 was out. */
 };
 

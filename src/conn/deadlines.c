@@ -9,7 +9,7 @@
 #include "rt/loop.h"
 #include "rt/sock.h"
 
-enum { LINGER_MS = 1000 };
+enum { LINGER_MS = 1000, QUIET_MS = 1000 };
 
 /* Those in front that need no deadline any more make room for new ones. */
 static void greeting_trim(struct conn_server *server)
@@ -101,50 +101,81 @@ static void greeting_expired(struct conn_server *server, struct client *client)
     }
 }
 
-static void expire_deadlines(struct conn_server *server)
-{
-    struct client *client;
+/* ---- heartbeats ---- */
 
-    while ((client = deadline_pop(server, &server->closing))) {
-        closing_expired(server, client);
+static uint64_t scan_interval_ms(const struct conn_server *server)
+{
+    return server->options.ping_interval_ms ? server->options.ping_interval_ms : 25000;
+}
+
+static uint64_t silent_ms(const struct conn_server *server, const struct client *client)
+{
+    return (uint64_t)(conn_tick_now(server) - client->sub.life_tick) * CONN_TICK_MS;
+}
+
+/* How long this client may be silent; 0: for ever, or it is being closed already. */
+static uint64_t silence_max_ms(const struct conn_server *server, const struct client *client)
+{
+    if (client->state != CLIENT_OPEN) {
+        return 0;
     }
-    while ((client = deadline_pop(server, &server->greeting))) {
-        greeting_expired(server, client);
+    return client->protocol == CLIENT_WS ? server->options.idle_timeout_ms
+                                         : server->options.keepalive_timeout_ms;
+}
+
+static bool silent_too_long(const struct conn_server *server, const struct client *client)
+{
+    uint64_t max_ms = silence_max_ms(server, client);
+    /* A session has its own timer; between requests, and for a peer that takes no reply, there is
+     * only this. */
+    bool timed =
+        client->protocol == CLIENT_HTTP && client->session && !http_session_waits(client->session);
+
+    return max_ms && !timed && silent_ms(server, client) > max_ms;
+}
+
+static void close_silent(struct conn_server *server, struct client *client)
+{
+    if (client->protocol == CLIENT_WS) {
+        server->stats.idle_closed += 1;
+        ws_close(server, client, WS_CODE_GOING_AWAY, "no sign of life");
+    } else {
+        client_finish(server, client);
     }
 }
 
-/* ---- heartbeats ---- */
-
-static void heartbeat_http(struct conn_server *server, struct client *client, uint64_t silent_ms)
+/* The scan comes by too rarely to close in time who may be due before it comes again. */
+static void watch_quiet(struct conn_server *server, struct client *client)
 {
-    /* A session has its own timer; between requests, and for a peer that takes no reply, there is
-     * only this. */
-    bool timed = client->session && !http_session_waits(client->session);
+    uint64_t max_ms = silence_max_ms(server, client);
 
-    if (!timed && client->state == CLIENT_OPEN &&
-        silent_ms > server->options.keepalive_timeout_ms) {
-        client_finish(server, client);
+    if (max_ms && silent_ms(server, client) + scan_interval_ms(server) >= max_ms) {
+        client->flags |= CLIENT_QUIET;
+        deadline_push(server, &server->quiet, client, QUIET_MS);
+    }
+}
+
+static void quiet_expired(struct conn_server *server, struct client *client)
+{
+    client->flags &= (uint8_t)~CLIENT_QUIET;
+    if (silent_too_long(server, client)) {
+        close_silent(server, client);
+    } else {
+        watch_quiet(server, client);
     }
 }
 
 static void heartbeat(struct conn_server *server, struct client *client)
 {
-    uint32_t silent_ticks = conn_tick_now(server) - client->sub.life_tick;
-    uint64_t silent_ms = (uint64_t)silent_ticks * CONN_TICK_MS;
-
-    if (client->protocol == CLIENT_HTTP) {
-        heartbeat_http(server, client, silent_ms);
+    if (silent_too_long(server, client)) {
+        close_silent(server, client);
         return;
     }
-    if (client->state != CLIENT_OPEN) {
-        return;
+    if (!(client->flags & CLIENT_QUIET)) {
+        watch_quiet(server, client);
     }
-    if (server->options.idle_timeout_ms && silent_ms > server->options.idle_timeout_ms) {
-        server->stats.idle_closed += 1;
-        ws_close(server, client, WS_CODE_GOING_AWAY, "no sign of life");
-        return;
-    }
-    if (server->options.ping_interval_ms && (client->sub.flags & SUB_BLOCKED) == 0) {
+    if (client->protocol == CLIENT_WS && client->state == CLIENT_OPEN &&
+        server->options.ping_interval_ms && (client->sub.flags & SUB_BLOCKED) == 0) {
         ws_ping(server, client);
     }
 }
@@ -152,7 +183,7 @@ static void heartbeat(struct conn_server *server, struct client *client)
 /* Each ping interval every slot comes by once, a few of them a tick: no timer per connection. */
 static void scan(struct conn_server *server)
 {
-    uint64_t interval = server->options.ping_interval_ms ? server->options.ping_interval_ms : 25000;
+    uint64_t interval = scan_interval_ms(server);
     uint64_t slots = server->clients.high_count;
     server->scan_debt +=
         slots * CONN_TICK_MS; /* In slots × ms: what a tick owes is rarely whole. */
@@ -170,6 +201,21 @@ static void scan(struct conn_server *server)
     }
 }
 
+static void expire_deadlines(struct conn_server *server)
+{
+    struct client *client;
+
+    while ((client = deadline_pop(server, &server->closing))) {
+        closing_expired(server, client);
+    }
+    while ((client = deadline_pop(server, &server->greeting))) {
+        greeting_expired(server, client);
+    }
+    while ((client = deadline_pop(server, &server->quiet))) {
+        quiet_expired(server, client);
+    }
+}
+
 /* ---- draining ---- */
 
 static void drain_one(struct conn_server *server, struct client *client)
@@ -183,6 +229,8 @@ static void drain_one(struct conn_server *server, struct client *client)
         snprintf(reason, sizeof(reason), "retry_ms=%u",
             (unsigned)(100 + rng_below(&server->rng, server->drain_retry_ms)));
         ws_close(server, client, WS_CODE_RESTART, reason);
+    } else if (ws_upgrading(client)) {
+        ws_refuse_draining(server, client);
     } else if (client->session && http_session_busy(client->session)) {
         http_session_last(client->session);
     } else {

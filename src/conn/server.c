@@ -294,6 +294,7 @@ void conn_server_destroy(struct conn_server *server)
     mem_free(server->again);
     mem_free(server->closing.ring);
     mem_free(server->greeting.ring);
+    mem_free(server->quiet.ring);
     mem_free(server->input);
     mem_free(server->cork);
     mem_free(server);

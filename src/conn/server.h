@@ -122,6 +122,7 @@ struct conn_server {
     uint32_t again_count, again_cap;
     struct deadlines closing;  /* One second: closing and lingering. */
     struct deadlines greeting; /* The head timeout: accepted, and silent so far. */
+    struct deadlines quiet;    /* One second: those with CLIENT_QUIET. */
     uint32_t refusing;         /* Clients in CLIENT_REFUSED. */
 
     bool draining;

@@ -39,6 +39,9 @@ bool ws_input(struct conn_server *server, struct client *client, uint8_t *data, 
 bool ws_keep_early(struct conn_server *server, struct client *client, struct span early);
 bool ws_early_input(struct conn_server *server, struct client *client);
 
+/* The gateway shuts down: says 503 instead of the 101 that is still to come, and finishes. */
+void ws_refuse_draining(struct conn_server *server, struct client *client);
+
 /* Home answered one of this client's subscriptions. */
 void ws_subscribed(
     struct conn_server *server, struct client *client, const struct mail_subscribe *answer);

@@ -4,6 +4,7 @@
  * stands in a header; an envelope socket gets it at once and a notice for each channel.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -130,6 +131,31 @@ void ws_subscribed(
     }
 }
 
+static const char draining[] = "this gateway is shutting down; connect again";
+
+/* Its session is gone: from the take-over on the connection is ours. */
+void ws_refuse_draining(struct conn_server *server, struct client *client)
+{
+    const struct http_header headers[] = {
+        {span_str("Content-Type"), span_str("application/json")},
+        {span_str("Retry-After"), span_str("1")},
+        {span_str("Connection"), span_str("close")},
+    };
+    struct bytes *text = &server->text;
+    char body[128];
+    int len = snprintf(
+        body, sizeof(body), "{\"error\":{\"code\":\"draining\",\"message\":\"%s\"}}\n", draining);
+
+    text->len = 0;
+    shard_leave_all(server->shard, &client->sub, false);
+    if (http_reply_head(text, 503, headers, COUNT_OF(headers), (uint64_t)len) != 0 ||
+        bytes_append(text, body, (size_t)len) != 0) {
+        shard_doom(server->shard, &client->sub);
+    } else if (client_write(server, client, text->data, text->len)) {
+        client_finish(server, client);
+    }
+}
+
 static void refuse_upgrade(struct http_exchange *x, int status, const char *reason)
 {
     const struct http_header headers[] = {
@@ -240,7 +266,7 @@ void ws_upgrade_handler(struct http_exchange *x)
     } else if (status) {
         refuse_upgrade(x, status, reason);
     } else if (server->draining) {
-        http_reply_error(x, 503, "draining", "this gateway is shutting down; connect again");
+        http_reply_error(x, 503, "draining", draining);
     } else {
         begin(server, client, x, &upgrade, &target);
     }

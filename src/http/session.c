@@ -106,10 +106,10 @@ static void timed_out(struct timer *timer, void *ctx)
     struct http_session *session = ctx;
 
     (void)timer;
-    session->server->stats.timeouts += 1;
     if (session->busy) {
         return; /* The application's delay, not the client's. */
     }
+    session->server->stats.timeouts += 1;
     session->last = true;
     session->x.request = NULL;
     session->busy = true;

@@ -138,6 +138,25 @@ describe('SIGTERM', () => {
     assert.equal((await client.waitClosed()).code, 1012)
   })
 
+  test('a socket that still waits for its 101 is told 503', async (t) => {
+    const redis = await startRedis(t)
+    const server = await startServer(t, { redis, args: ['--redis-mode', 'exact', '--redis-canary-interval', '10s'] })
+    redis.pause() // It confirms no subscription any more.
+    const waiting = rawConnect(t, server)
+    waiting.write('GET /ws?username=early HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n')
+    await new Promise((done) => setTimeout(done, 300))
+    assert.equal(waiting.text, '')
+    const leaving = leave(server)
+    const reply = await waiting.response()
+    assert.equal(reply.status, 503)
+    assert.equal(JSON.parse(reply.body).error.code, 'draining')
+    assert.equal(reply.headers['retry-after'], '1')
+    await waiting.waitEnd()
+    waiting.socket.destroy()
+    assert.equal((await leaving).code, 0)
+  })
+
   test(`${LONG ? 2000 : 300} clients under load all get 1012`, async (t) => {
     const count = LONG ? 2000 : 300
     const server = await startServer(t, { args: ['--drain-timeout', '8s'] })

@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
 import { assertError, connect, freePort, nothingBut, refused, shared, sleep, startRedis, startServer, test, until } from '../support/harness.mjs'
+import { OP, rawWs } from '../support/raw.mjs'
 
 const channel = (user) => `workflow:events:${user}`
 const q = (user) => `?username=${encodeURIComponent(user)}`
@@ -185,6 +186,19 @@ describe('heartbeat', () => {
     const client = await connect(t, at.server, '?username=pinged')
     await until('four pings have come', () => client.pings >= 4)
     assert.equal(client.closed, null)
+  })
+
+  test('who is silent is closed at the idle time, not a ping interval later', async (t) => {
+    const server = await startServer(t, { args: ['--ws-ping-interval', '4s', '--idle-timeout', '5s'] })
+    const late = []
+    await Promise.all(Array.from({ length: 10 }, async () => {
+      const silent = await rawWs(t, server, '?username=silent')
+      const since = performance.now()
+      const close = await until('it is closed', () => silent.parse().find((f) => f.opcode === OP.CLOSE), { ms: 15_000 })
+      assert.equal(close.payload.readUInt16BE(), 1001)
+      late.push(performance.now() - since - 5000)
+    }))
+    assert.ok(late.every((ms) => ms > -200 && ms < 2000), late.join(' '))
   })
 
   test('a client that answers pings stays past the idle time', async (t) => {
