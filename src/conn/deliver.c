@@ -31,16 +31,22 @@ static inline void deliver_one(struct conn_server *server, struct slice *slice, 
     long sent = sock_send(sub->handle, batch->data.data + start, (size_t)want);
     if (LIKELY(sent == want)) {
         sub->delivered += count;
-        slice->delivered += count;
+        slice->bytes += (uint64_t)sent;
+        if (LIKELY(first == 0)) {
+            slice->whole += 1;
+        } else {
+            slice->delivered += count;
+            shard_count_latency(server->shard, batch, first, count);
+        }
         return;
     }
+    slice->bytes += sent > 0 ? (uint64_t)sent : 0;
     shard_deliver_partial(server->shard, sub, batch, first, sent, slice);
 }
 
 void conn_deliver(void *ctx, struct slice *slice)
 {
     struct conn_server *server = ctx;
-    uint64_t before = slice->delivered;
 
     for (uint32_t i = 0; i < slice->count; i++) {
         if (i + PREFETCH_AHEAD < slice->count) {
@@ -50,10 +56,8 @@ void conn_deliver(void *ctx, struct slice *slice)
         deliver_one(server, slice, &slice->entries[i]);
     }
     server->shard->stats.spans += slice->count;
-    if (slice->batch->count) {
-        server->stats.bytes_out +=
-            (slice->delivered - before) / slice->batch->count * slice->batch->data.len;
-    }
+    server->stats.bytes_out += slice->bytes;
+    slice->delivered += slice->whole * slice->batch->count;
     slice->now_ns = clock_now_ns();
 }
 

@@ -88,6 +88,7 @@ static void advance_batch(
         *taken -= left;
         struct run one = {.batch = run->batch, .first = run->first, .count = 1};
         run_count(shard, box, &one, -1);
+        shard_count_latency(shard, run->batch, run->first, 1);
         box->skip = 0;
         run->first += 1;
         run->count -= 1;

@@ -456,6 +456,7 @@ void shard_deliver_partial(struct shard *shard, struct subscriber *sub, struct b
             break;
         }
         left -= size;
+        shard_count_latency(shard, batch, first, 1);
         sub->delivered += 1;
         slice->delivered += 1;
     }

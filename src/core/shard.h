@@ -45,7 +45,8 @@ struct shard_stats {
     uint64_t history_bytes;
     uint64_t history_messages;
     uint64_t channels, homes, subscriptions;
-    /* Publication in → batch swept, one count per delivery; bucket i: below 2^i × 16 µs. */
+    /* Publication in → taken by the kernel, one count per delivery, replays excepted; bucket i: below
+     * 2^i × 16 µs. */
     uint64_t latency[SHARD_LATENCY_BUCKETS];
     double latency_sum_seconds;
 };
@@ -77,7 +78,7 @@ struct shard {
     const struct core_settings *settings;
     struct core_ports ports;
     struct slab *subscribers; /* conn's slots; each starts with a struct subscriber. */
-    uint64_t now_ns;
+    uint64_t now_ns;          /* When the turn began, or later: a sweep brings it up to date. */
     struct shard_stats stats;
     struct ns_stats ns_stats[CORE_NAMESPACES_MAX];
 
@@ -237,6 +238,9 @@ void shard_mark_dirty(struct shard *shard, struct subscriber *sub);
 /* Internal: counts dropped messages. */
 void shard_count_drop(
     struct shard *shard, struct subscriber *sub, uint8_t ns, uint8_t reason, uint64_t count);
+/* Internal: messages [first, first + count) have just been delivered to one subscriber. */
+void shard_count_latency(
+    struct shard *shard, const struct batch *batch, uint32_t first, uint32_t count);
 /* Internal: is the subscriber fit for direct sends? */
 void shard_update_direct(struct subscriber *sub);
 

@@ -11,15 +11,30 @@ static uint32_t latency_bucket(uint64_t ns)
     return bucket < SHARD_LATENCY_BUCKETS ? bucket : SHARD_LATENCY_BUCKETS - 1;
 }
 
-static void record_latency(struct shard *shard, const struct slice *slice)
+/* `times` deliveries of a message at this time. */
+static void record(struct shard *shard, const struct batch_message *message, uint64_t times)
 {
-    const struct batch *batch = slice->batch;
+    uint64_t ns = shard->now_ns > message->time_ns ? shard->now_ns - message->time_ns : 0;
 
-    for (uint32_t i = 0; i < batch->count; i++) {
-        uint64_t sent = batch->messages[i].time_ns;
-        uint64_t ns = slice->now_ns > sent ? slice->now_ns - sent : 0;
-        shard->stats.latency[latency_bucket(ns)] += slice->count;
-        shard->stats.latency_sum_seconds += (double)ns * 1e-9 * slice->count;
+    shard->stats.latency[latency_bucket(ns)] += times;
+    shard->stats.latency_sum_seconds += (double)ns * 1e-9 * (double)times;
+}
+
+/* How old a replayed message is says nothing of us. */
+void shard_count_latency(
+    struct shard *shard, const struct batch *batch, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first; i < first + count && !(batch->flags & BATCH_REPLAY); i++) {
+        record(shard, &batch->messages[i], 1);
+    }
+}
+
+/* Whoever did not get all of it at once is counted where the rest is sent. */
+static void record_slice(struct shard *shard, const struct slice *slice)
+{
+    shard->now_ns = slice->now_ns > shard->now_ns ? slice->now_ns : shard->now_ns;
+    for (uint32_t i = 0; slice->whole && i < slice->batch->count; i++) {
+        record(shard, &slice->batch->messages[i], slice->whole);
     }
 }
 
@@ -71,7 +86,7 @@ static void sweep_slice(struct shard *shard, struct flow *flow, bool send)
         lose_slice(shard, &slice);
     } else if (send) {
         shard->ports.deliver(shard->ports.ctx, &slice);
-        record_latency(shard, &slice);
+        record_slice(shard, &slice);
     } else {
         queue_slice(shard, &slice);
     }

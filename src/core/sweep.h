@@ -22,8 +22,10 @@ struct slice {
     struct batch *batch;
     struct entry *entries;
     uint32_t count;
-    uint64_t delivered; /* Out: messages wholly taken by the kernel. */
+    uint64_t whole;     /* Out: entries that got the whole batch at once. */
+    uint64_t delivered; /* Out: messages wholly taken by the kernel, those of `whole` included. */
     uint64_t taken;     /* Out: messages no longer pending (delivered, queued or dropped). */
+    uint64_t bytes;     /* Out: taken by the kernel. */
     uint64_t now_ns;    /* Out: the time after the last send. */
 };
 

@@ -179,6 +179,23 @@ describe('user events over Redis', () => {
   })
 })
 
+test('sent_bytes counts each byte that was written to a client, also in pieces', async (t) => {
+  const server = await startServer(t, { args: ['--shards', '1', '--namespace', 'user:outbox_messages=10000,outbox_bytes=67108864'] })
+  const sent = async () => (await server.metrics()).value('fanout_sent_bytes_total')
+  const sockets = await Promise.all([1, 2, 3].map(() => rawWs(t, server, '?username=bytes')))
+  const probe = async () => { const one = await sent(); return { value: one, cost: (await sent()) - one } }
+  sockets[0].socket.pause()
+  const sizes = sockets.map((s) => s.socket.bytesRead)
+  const first = await probe()
+  for (let i = 0; i < 200; i++) await server.publishRaw('user:bytes', 'x'.repeat(48 * 1024))
+  sockets[0].socket.resume()
+  const frames = 200 * (48 * 1024 + 4)
+  await until('all has come', () => sockets.every((s, i) => s.socket.bytesRead - sizes[i] === frames))
+  const replies = (await server.metrics()).value('fanout_sent_bytes_total') - first.value - 3 * frames
+  // The answers to 200 publications and a few pages of metrics, none of which is near one frame of 48 KiB each.
+  assert.ok(replies > 0 && replies < 200 * 1024 + 20 * first.cost, `${replies} bytes beside the frames`)
+})
+
 describe('heartbeat', () => {
   const at = shared(async (t) => ({ server: await startServer(t, { args: ['--ws-ping-interval', '200ms', '--idle-timeout', '600ms'] }) }))
 

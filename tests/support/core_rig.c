@@ -135,6 +135,11 @@ static void deliver(void *ctx, struct slice *slice)
         if (sent == want) {
             sub->delivered += count;
             slice->delivered += count;
+            if (first == 0) {
+                slice->whole += 1;
+            } else {
+                shard_count_latency(rs->shard, batch, first, count);
+            }
         } else {
             shard_deliver_partial(rs->shard, sub, batch, first, sent, slice);
         }

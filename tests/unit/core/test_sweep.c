@@ -284,6 +284,48 @@ static void sweeping_into_outboxes_leaves_nothing_on_the_way(void **state)
 
 /* Everybody's messages are numbered by what is published: each must see a run without holes from
  * when the answer came to when it left. */
+static uint64_t latencies(void)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < SHARD_LATENCY_BUCKETS; i++) {
+        sum += rig.shards[0].shard->stats.latency[i];
+    }
+    return sum;
+}
+
+static void a_latency_is_recorded_when_the_message_is_sent_and_once(void **state)
+{
+    (void)state;
+    start();
+    const struct shard_stats *stats = &rig.shards[0].shard->stats;
+    struct rig_client *fast = follower(RIG_PLAIN), *slow = follower(RIG_PLAIN);
+    struct rig_client *partly = follower(RIG_PLAIN);
+    slow->room = 0;
+    partly->room = 4; /* The first message and a byte. */
+    publish("m1");
+    publish("m2");
+    rig_run(&rig);
+    assert_string_equal(rig_sent(fast), "m1;m2;");
+    assert_string_equal(rig_sent(partly), "m1;m");
+    assert_int_equal(latencies(), 3);
+    assert_true(stats->latency_sum_seconds < 0.001);
+
+    rig.now_ns += 2000000000;
+    rig_run(&rig);
+    rig_writable(slow, -1);
+    rig_writable(partly, -1);
+    assert_int_equal(latencies(), 6);
+    assert_true(stats->latency_sum_seconds > 5.999 && stats->latency_sum_seconds < 6.001);
+
+    /* A replay is as old as it is. */
+    struct rig_client *late = rig_client(&rig, 0);
+    rig_subscribe(late, "room:x", RIG_PLAIN, "begin");
+    assert_string_equal(rig_sent(late), "m1;m2;");
+    assert_int_equal(latencies(), 6);
+    rig_fini(&rig);
+}
+
 static void one_random_run(uint64_t seed)
 {
     enum { PEOPLE = 200 };
@@ -412,6 +454,7 @@ int main(void)
         cmocka_unit_test(one_who_closes_before_the_answer_leaves_nothing_behind),
         cmocka_unit_test(the_books_survive_the_end_of_the_sequence_numbers),
         cmocka_unit_test(a_round_of_sequence_numbers_is_not_lost_from_the_books),
+        cmocka_unit_test(a_latency_is_recorded_when_the_message_is_sent_and_once),
         cmocka_unit_test(a_large_class_does_not_hold_up_a_small_one),
         cmocka_unit_test(sweeping_into_outboxes_leaves_nothing_on_the_way),
         cmocka_unit_test(whoever_comes_and_goes_each_sees_a_run_without_holes),
