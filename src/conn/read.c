@@ -139,7 +139,10 @@ static void http_rest(struct client *client)
 }
 
 /* Edge-triggered: reads until the kernel has no more, or the client had its share of the turn. A
- * read that fills less than the buffer has emptied the socket. */
+ * read that fills less than the buffer has emptied the socket (epoll(7)), and whatever comes after the
+ * event is another one, the end of the stream included; an end that came before it is in the event as
+ * LOOP_HUP, and then we read on to it. Only TCP's urgent data makes a read short with more behind it:
+ * who sends that is heard with his next byte. */
 static void client_readable(struct conn_server *server, struct client *client, bool hup)
 {
     enum { READS_A_TURN = 4 };

@@ -1,6 +1,7 @@
 #include "rt/loop.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -123,6 +124,56 @@ static void the_end_of_the_peer_is_a_hup(void **state)
 
     close(fds[0]);
     loop_destroy(loop);
+}
+
+static void new_tcp_pair(int *fds)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&addr, len), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+    fds[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fds[1], (struct sockaddr *)&addr, len), 0);
+    fds[0] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    assert_true(fds[0] >= 0);
+    close(listener);
+}
+
+/* What readers rely on that stop after a read that did not fill their buffer, and try no second one:
+ * whatever comes after the event, before that read or behind it, the end included, is news. */
+static void what_comes_after_an_event_is_another_one_whenever_it_is_read(void **state)
+{
+    (void)state;
+    for (int tcp = 0; tcp < 2; tcp++) {
+        struct loop *loop = new_loop();
+        struct seen seen = {0};
+        char buf[16];
+        int fds[2];
+        tcp ? new_tcp_pair(fds) : new_pair(fds);
+
+        loop_handle(loop, 3, see, &seen);
+        assert_int_equal(
+            loop_watch(loop, fds[0], 3, 9, LOOP_WATCH_IN | LOOP_WATCH_OUT | LOOP_WATCH_EDGE), 0);
+        assert_int_equal(loop_poll(loop, 0), 1);
+        put(fds[1]);
+        assert_int_equal(loop_poll(loop, 1000), 1);
+        assert_int_equal(recv(fds[0], buf, sizeof(buf), 0), 1); /* Short. */
+        put(fds[1]);
+        assert_int_equal(loop_poll(loop, 1000), 1);
+        put(fds[1]); /* Between the event and the read. */
+        assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+        assert_int_equal(recv(fds[0], buf, sizeof(buf), 0), 2);
+        assert_int_equal(loop_poll(loop, 1000), 1);
+        assert_true(seen.events & LOOP_HUP);
+        assert_int_equal(recv(fds[0], buf, sizeof(buf), 0), 0);
+
+        close(fds[0]);
+        close(fds[1]);
+        loop_destroy(loop);
+    }
 }
 
 static void watching_can_change_and_end_also_when_exclusive(void **state)
@@ -274,6 +325,7 @@ int main(void)
         cmocka_unit_test(an_event_carries_the_kind_and_all_56_bits_of_the_id),
         cmocka_unit_test(by_level_is_told_as_long_as_it_lasts_by_edge_once_per_change),
         cmocka_unit_test(the_end_of_the_peer_is_a_hup),
+        cmocka_unit_test(what_comes_after_an_event_is_another_one_whenever_it_is_read),
         cmocka_unit_test(watching_can_change_and_end_also_when_exclusive),
         cmocka_unit_test(waiting_ends_for_the_next_timer),
         cmocka_unit_test(a_timeout_is_an_upper_bound),
