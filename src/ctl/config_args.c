@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "ctl/config_value.h"
 
 /* What getopt_long() returns; rows follow from CODE_ROW, their "no-" forms from CODE_NO. */
@@ -65,9 +66,9 @@ static void fault_unknown(
 {
     struct bytes quoted = {0};
     size_t len = strcspn(arg, "=");
-    struct config_nearest best = {0};
+    struct nearest best = {0};
     for (size_t i = 0; len > 2 && i < table->count; i++) {
-        config_nearest_try(&best, span_of(arg + 2, len - 2), table->flags[i].name);
+        nearest_try(&best, span_of(arg + 2, len - 2), table->flags[i].name);
     }
     if (config_quote(span_of(arg, len), &quoted) < 0 || bytes_append_byte(&quoted, '\0') < 0) {
         build->no_memory = true;

@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "base/nearest.h"
+
 #include "ctl/config_value.h"
 
 static void set_from(struct config_build *build, const struct config_option *option,
@@ -56,7 +58,7 @@ static bool is_service_variable(const char *name)
 
 static void note_unlisted(struct config_build *build, const char *name, const char *value)
 {
-    struct config_nearest best = {0};
+    struct nearest best = {0};
     char own[CONFIG_NAME_MAX], place[CONFIG_NAME_MAX + 8];
     bool injected = is_service_variable(name) ||
                     (strncmp(value, "tcp://", 6) == 0 && ends_with(name, strlen(name), "_PORT"));
@@ -64,7 +66,7 @@ static void note_unlisted(struct config_build *build, const char *name, const ch
         return;
     }
     for (size_t i = 0; i < config_option_count; i++) {
-        config_nearest_try(&best, span_str(name), config_env_name(&config_options[i], own));
+        nearest_try(&best, span_str(name), config_env_name(&config_options[i], own));
     }
     snprintf(place, sizeof place, "env %s", name);
     config_notice(build, place, "not a known option, ignored%s%s%s",

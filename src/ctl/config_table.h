@@ -84,12 +84,4 @@ static inline bool config_is_alias(const struct config_option *option)
     return option->type >= CONFIG_TYPE_LISTEN_PORT;
 }
 
-/* The name nearest to `wrong` by edit distance, or NULL when none is near. Feed candidates one by
- * one; `best` starts with all zeroes. */
-struct config_nearest {
-    char name[CONFIG_NAME_MAX];
-    size_t distance;
-};
-void config_nearest_try(struct config_nearest *best, struct span wrong, const char *candidate);
-
 #endif

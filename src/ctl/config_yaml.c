@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "ctl/config_list.h"
 #include "ctl/config_reader.h"
 #include "ctl/config_value.h"
@@ -29,15 +30,15 @@ static struct config_place file_place(struct config_reader *r, unsigned line)
 
 static void unknown_option(struct config_reader *r, unsigned line, struct span path)
 {
-    struct config_nearest best = {0};
+    struct nearest best = {0};
     for (size_t i = 0; i < config_option_count; i++) {
-        config_nearest_try(&best, path, config_options[i].key);
+        nearest_try(&best, path, config_options[i].key);
         const char *dot = strchr(config_options[i].key, '.');
         if (dot) {
             char section[CONFIG_NAME_MAX];
             snprintf(section, sizeof section, "%.*s", (int)(dot - config_options[i].key),
                 config_options[i].key);
-            config_nearest_try(&best, path, section);
+            nearest_try(&best, path, section);
         }
     }
     reader_fault_unknown(r, line, path, best.name);
@@ -56,9 +57,9 @@ static void read_mapping_item(struct config_reader *r, const char *key)
         char path[2 * READER_KEY_MAX];
         snprintf(path, sizeof path, "%s.%s", key, name);
         if (!part) {
-            struct config_nearest best = {0};
-            config_nearest_try(&best, span_str(name), "pattern");
-            config_nearest_try(&best, span_str(name), "channel");
+            struct nearest best = {0};
+            nearest_try(&best, span_str(name), "pattern");
+            nearest_try(&best, span_str(name), "channel");
             reader_fault_unknown(r, name_line, span_str(path), best.name);
         } else if (r->event.type != YAML_SCALAR_EVENT) {
             reader_fault_shape(r, path, "text");
@@ -115,9 +116,9 @@ static void read_namespace_fields(struct config_reader *r, struct span name)
         const struct config_option *field = config_namespace_field_find(span_str(key));
         snprintf(path, sizeof path, "namespaces.%.*s.%s", (int)name.len, name.data, key);
         if (!field) {
-            struct config_nearest best = {0};
+            struct nearest best = {0};
             for (size_t i = 0; i < config_namespace_field_count; i++) {
-                config_nearest_try(&best, span_str(key), config_namespace_fields[i].key);
+                nearest_try(&best, span_str(key), config_namespace_fields[i].key);
             }
             reader_fault_unknown(r, line, span_str(path), best.name);
             reader_skip(r);

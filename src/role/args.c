@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_MAX_LEN = 31 };
+#include "base/nearest.h"
 
 /* Reads "12", "12.5", "4k", "1M", "2G". */
 int args_read_number(const char *text, double unit_step, double *ret)
@@ -66,54 +66,6 @@ int args_read_time(const char *text, double *ret_seconds)
         }
     }
     return -EINVAL;
-}
-
-/* Insertions, deletions and replacements that turn one name into the other. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[NAME_MAX_LEN + 1], a_len = strlen(a), b_len = strlen(b);
-
-    if (a_len > NAME_MAX_LEN || b_len > NAME_MAX_LEN) {
-        return NAME_MAX_LEN;
-    }
-    for (size_t j = 0; j <= b_len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            best = row[j] + 1 < best ? row[j] + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[b_len];
-}
-
-/* The name somebody probably meant, or NULL when none is close. */
-static const char *nearest(const struct arg *table, size_t table_count, const char *wrong)
-{
-    const char *best = NULL;
-    size_t best_distance = strlen(wrong) / 2 + 1;
-
-    for (size_t i = 0; i < table_count; i++) {
-        if (!table[i].name) {
-            continue;
-        }
-        size_t distance = edit_distance(wrong, table[i].name);
-        /* "--dur" is far from "--duration" in edits, yet nothing else can be meant. */
-        if (strlen(wrong) >= 3 && strncmp(wrong, table[i].name, strlen(wrong)) == 0) {
-            distance = 1;
-        }
-        if (distance < best_distance) {
-            best_distance = distance;
-            best = table[i].name;
-        }
-    }
-    return best;
 }
 
 /* Is word one of "a|b|c"? */
@@ -238,10 +190,16 @@ enum args_result args_parse(const struct arg *table, size_t table_count, int arg
         snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), body);
         const struct arg *arg = word[1] == '-' ? find(table, table_count, name) : NULL;
         if (!arg) {
-            const char *meant = nearest(table, table_count, name);
+            struct nearest meant = {0};
+            for (size_t j = 0; j < table_count; j++) {
+                if (table[j].name) {
+                    nearest_try(&meant, span_str(name), table[j].name);
+                }
+            }
             snprintf(err, ARGS_ERR_MAX,
-                meant ? "unknown flag %.*s; did you mean --%s?" : "unknown flag %.*s; see --help",
-                (int)(body - word + (ptrdiff_t)(len < 63 ? len : 63)), word, meant);
+                meant.name[0] ? "unknown flag %.*s; did you mean --%s?"
+                              : "unknown flag %.*s; see --help",
+                (int)(body - word + (ptrdiff_t)(len < 63 ? len : 63)), word, meant.name);
             return ARGS_WRONG;
         }
         const char *value = equals ? equals + 1 : NULL;

@@ -168,18 +168,6 @@ static void quotes_escape_what_would_confuse_a_terminal(void **state)
     bytes_fini(&out);
 }
 
-static void a_near_name_is_suggested_and_a_far_one_is_not(void **state)
-{
-    (void)state;
-    struct config_nearest best = {0};
-    config_nearest_try(&best, span_str("hots"), "host");
-    config_nearest_try(&best, span_str("hots"), "port");
-    assert_string_equal(best.name, "host");
-    best = (struct config_nearest){0};
-    config_nearest_try(&best, span_str("zebra"), "redis.host");
-    assert_string_equal(best.name, "");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,7 +181,6 @@ int main(void)
         cmocka_unit_test(a_mapping_names_one_star_and_a_namespace),
         cmocka_unit_test(every_default_is_what_its_own_text_form_says),
         cmocka_unit_test(quotes_escape_what_would_confuse_a_terminal),
-        cmocka_unit_test(a_near_name_is_suggested_and_a_far_one_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
