@@ -115,6 +115,7 @@ def each_test(suite):
 def check_source(tally, chosen):
     for name, what, command in (
         ("layers", "layers: the arrows between src/'s folders point down", ["tools/check_layers.py"]),
+        ("errors", "errors: docs/errors.md lists the codes that are answered", ["tools/check_errors.py"]),
         ("format", "format: clang-format 14 has nothing to change", ["./dev", "format", "--check"]),
     ):
         if not chosen(name):
