@@ -235,12 +235,16 @@ static int explain(llhttp_errno_t err, struct span method, struct http1_fault *f
     }
 }
 
-/* Method SP target SP version (RFC 9112, 3); the version itself was seen by the scan. */
-static bool one_space_apart(const struct http1_head *head)
+/* Method SP target SP version (RFC 9112, 3); the scan saw a version, but llhttp may have taken it for the
+ * target of CONNECT. */
+static bool one_space_apart(const struct http1_head *head, const uint8_t *end)
 {
+    static const char version[] = " HTTP/";
     const uint8_t *target_end = head->target.data + head->target.len;
+
     return head->target.len > 0 && head->target.data == head->method.data + head->method.len + 1 &&
-           memcmp(target_end, " HTTP/", 6) == 0;
+           (size_t)(end - target_end) >= strlen(version) &&
+           memcmp(target_end, version, strlen(version)) == 0;
 }
 
 int http1_head_parse(struct http1_head *head, bool request, const uint8_t *data, size_t len,
@@ -266,7 +270,7 @@ int http1_head_parse(struct http1_head *head, bool request, const uint8_t *data,
                              : explain(err, head->method, ret_fault);
     }
     /* llhttp 8 lets several spaces part a start line, and a field without a name pass. */
-    if (request && !one_space_apart(head)) {
+    if (request && !one_space_apart(head, data + len)) {
         return refuse(ret_fault, 400, "the request line is malformed");
     }
     for (size_t i = 0; i < head->header_count; i++) {
