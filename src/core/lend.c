@@ -167,7 +167,7 @@ void lend_report(struct shard *shard, uint16_t to, const struct home *home)
 
 void lend_fini(struct shard *shard)
 {
-    for (uint16_t to = 0; to < CORE_SHARDS_MAX; to++) {
+    for (int to = 0; to < CORE_SHARDS_MAX; to++) {
         struct behind *behind;
         size_t cursor = 0;
         while ((behind = (struct behind *)table_next(&shard->peers[to].behind, &cursor))) {

@@ -44,7 +44,9 @@ const char *config_flag_name(const struct config_option *option, char name[CONFI
     int len = snprintf(name, CONFIG_NAME_MAX, "%s", option->flag ? option->flag : option->key);
     CHECK(len > 0 && len < CONFIG_NAME_MAX);
     for (char *c = name; *c; c++) {
-        *c = *c == '.' || *c == '_' ? '-' : *c;
+        if (*c == '.' || *c == '_') {
+            *c = '-';
+        }
     }
     return name;
 }
@@ -54,7 +56,11 @@ const char *config_env_name(const struct config_option *option, char name[CONFIG
     int len = snprintf(name, CONFIG_NAME_MAX, "FANOUT_%s", option->key);
     CHECK(len > 0 && len < CONFIG_NAME_MAX);
     for (char *c = name; *c; c++) {
-        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+        char upper = (char)toupper((unsigned char)*c);
+        *c = upper;
+        if (upper == '.') {
+            *c = '_';
+        }
     }
     return name;
 }

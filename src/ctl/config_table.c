@@ -2,7 +2,8 @@
 
 #include "ctl/config.h"
 
-/* An offset that compiles only when the member has the type its row promises. */
+/* An offset that compiles only when the member has the type its row promises. A type in _Generic()
+ * cannot stand in parentheses. NOLINTBEGIN(bugprone-macro-parentheses) */
 #define TYPED(owner, member, kind)                                                                 \
     (offsetof(owner, member) + 0 * sizeof(_Generic(((owner *)0)->member, kind : 1)))
 #define BOOL(m) .type = CONFIG_TYPE_BOOL, .field = TYPED(struct config, m, bool)
@@ -12,7 +13,8 @@
 #define STRING(m) .type = CONFIG_TYPE_STRING, .field = TYPED(struct config, m, char *)
 #define SECRET(m) .type = CONFIG_TYPE_SECRET, .field = TYPED(struct config, m, char *)
 #define ENUM(m) .type = CONFIG_TYPE_ENUM, .field = TYPED(struct config, m, unsigned)
-#define NS(kind, ctype, m) .type = kind, .field = TYPED(struct config_namespace, m, ctype)
+#define NS(kind, ctype, m) .type = (kind), .field = TYPED(struct config_namespace, m, ctype)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 #define SERVERS (CONFIG_SERVE | CONFIG_DEMO | CONFIG_CONFIG)
 #define ALL (SERVERS | CONFIG_PUB | CONFIG_SUB | CONFIG_BENCH)

@@ -164,8 +164,8 @@ static void timed_out(struct timer *timer, void *ctx)
         [REDIS_CONN_RESOLVING] = "no answer to the name look-up",
         [REDIS_CONN_CONNECTING] = "no answer to the connection",
         [REDIS_CONN_SECURING] = "no answer to the TLS handshake (does that port speak TLS?)",
-        [REDIS_CONN_GREETING] = "connected, but no answer to the greeting (a hung server, or a "
-                                "port that speaks TLS)",
+        [REDIS_CONN_GREETING] =
+            "connected, but no answer to the greeting (a hung server, or a TLS port)",
     };
     struct redis_conn *conn = ctx;
     char why[REDIS_SENTENCE_MAX];

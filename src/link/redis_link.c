@@ -139,8 +139,8 @@ int redis_link_create(struct loop *loop, uint8_t socket_kind, uint8_t resolve_ki
     set_instance(link, options->seed);
     redis_inbox_init(&link->inboxes[REDIS_SUB], options->buffer_bytes, redis_link_dropped, link);
     redis_inbox_init(&link->inboxes[REDIS_CMD], REDIS_INBOX_ROOM * 4, command_dropped, link);
-    for (uint8_t i = 0; i < REDIS_CONNS; i++) {
-        redis_conn_init(&link->conns[i], loop, socket_kind, resolve_kind, i, &link->target,
+    for (int i = 0; i < REDIS_CONNS; i++) {
+        redis_conn_init(&link->conns[i], loop, socket_kind, resolve_kind, (uint8_t)i, &link->target,
             &link->conn_events, &link->inboxes[i]);
     }
     redis_canary_init(&link->canary, options->canary_interval_ms, loop_now_ms(loop));

@@ -71,11 +71,9 @@ static const struct row *row_of_channel(
 {
     size_t i = 0;
 
+    *ret_tail = channel;
     while (i + 1 < map->row_count && !redis_shape_match(&map->rows[i].ours, channel, ret_tail)) {
         i += 1;
-    }
-    if (i + 1 == map->row_count) {
-        *ret_tail = channel;
     }
     return &map->rows[i];
 }

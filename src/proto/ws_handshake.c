@@ -48,7 +48,8 @@ static bool key_ok(struct span key)
             return false;
         }
     }
-    return memchr("AQgw", key.data[21], 4) != NULL;
+    uint8_t last = key.data[21];
+    return last == 'A' || last == 'Q' || last == 'g' || last == 'w';
 }
 
 static int refuse(int status, const char *reason, const char **ret_reason)

@@ -502,11 +502,11 @@ static int run(struct bench *bench)
     uint32_t limit = fds_raise_limit();
 
     if (each + FDS_SPARE > limit) {
+        uint32_t usable = limit > 2 * FDS_SPARE ? limit - FDS_SPARE : 1;
         fprintf(stderr,
             "fanout bench: %llu clients a process need more than the %u descriptors allowed; "
             "give it --processes %llu\n",
-            (unsigned long long)each, limit,
-            (unsigned long long)(o->clients / (limit > 2 * FDS_SPARE ? limit - FDS_SPARE : 1) + 1));
+            (unsigned long long)each, limit, (unsigned long long)o->clients / usable + 1);
         return 2;
     }
     if (signals_open(&bench->signal_fd) ||

@@ -65,7 +65,10 @@ static json_t *curve(const struct hist *hist)
     json_t *points = json_array();
     double most = hist->count ? log10((double)hist->count) : 0;
 
-    for (double nines = 0; nines <= most + 1e-9; nines += 0.05) {
+    int steps = (int)floor(20 * most + 1e-6);
+
+    for (int i = 0; i <= steps; i++) {
+        double nines = i / 20.0;
         json_t *point = json_array();
         json_array_append_new(point, rounded(nines, 2));
         json_array_append_new(point, rounded(ms(hist_quantile(hist, 1 - pow(10, -nines))), 4));

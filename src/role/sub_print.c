@@ -159,9 +159,7 @@ static void put_plain(struct bytes *out, struct span raw, bool is_text)
 {
     struct bytes text = {0};
 
-    if (is_text) {
-        term_append_safe(out, raw.data, raw.len);
-    } else if (json_string_decode(raw, &text) == 0) {
+    if (!is_text && json_string_decode(raw, &text) == 0) {
         term_append_safe(out, text.data, text.len);
     } else {
         term_append_safe(out, raw.data, raw.len);
