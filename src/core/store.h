@@ -1,0 +1,128 @@
+/* Store port: what home asks of a durable history, as letters that go out and come back.
+ *
+ * A request is given to a function of struct store_ports on any shard's thread. None of them waits
+ * for a disk. They return 0 and take the letter until it comes back, filled in, in the mailbox of the
+ * shard named by letter.mail.from, its mail.kind as it was; or a negative errno, and the letter was
+ * not taken: -EBUSY past a bound (try again later), -ESHUTDOWN when the store is closing.
+ *
+ * Requests to change something (append, clear, anew) are carried out in the order they were given by
+ * each shard. A read sees every append that was answered before it was asked for.
+ */
+#ifndef CORE_STORE_H
+#define CORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/attr.h"
+#include "base/bytes.h"
+#include "base/mail.h"
+#include "core/history.h"
+#include "core/name.h"
+#include "core/publication.h"
+
+/* Who numbers, and with which numbers. */
+struct store_identity {
+    uint64_t store_id;   /* 40 random bits, drawn when the store was made. */
+    uint64_t secret[2];  /* As lasting: what idempotency keys and channels are to be hashed with, so
+                          * that they mean the same after a restart. */
+    uint32_t generation; /* Offsets are given from history_start(generation) + 1 on. */
+    uint32_t serial;     /* Of the epoch. */
+};
+
+/* What all letters begin with. */
+struct store_letter {
+    struct mail mail; /* kind and from: the sender's; both stay. */
+    int32_t err;      /* The answer: 0 or negative errno. */
+    uint8_t request;  /* The store's. */
+};
+
+enum { STORE_APPEND_MAX = 64 };
+
+/* A namespace's bounds; they are applied to the channel with the append. */
+struct store_limits {
+    uint32_t messages; /* 0: no record is kept (an idempotency key still is). */
+    uint64_t bytes;    /* Payloads and 24 bytes each; 0: no bound. */
+    uint64_t age_ms;   /* 0: no bound. */
+};
+
+struct store_entry {
+    /* Lent: it stays as it is until the letter is back. Epoch, offset, idempotency key are read. */
+    struct publication *pub;
+    struct store_limits limits;
+};
+
+/* Answered once it is durable. A channel's offsets must grow.
+ *
+ * err: -ENOSPC  the disk or the budget is full; nothing was written, later appends may succeed
+ *      -EIO     the store failed and takes no more appends until the process starts again
+ *      -ENOMEM  nothing was written
+ *      -ESTALE  an epoch or offset is not one of the present identity; nothing of it was written
+ *      -EINVAL  an offset did not grow, or a name or payload is too large; the others were written */
+struct store_append {
+    struct store_letter letter;
+    uint64_t bytes;   /* The store's: what it counts as in flight. */
+    uint64_t time_ms; /* Since 1970: when these came in. */
+    uint32_t count;
+    struct store_entry entries[STORE_APPEND_MAX];
+};
+
+enum store_from {
+    STORE_FROM_BEGIN, /* All that is kept. */
+    STORE_FROM_AFTER, /* What follows an offset, which need not exist. */
+    STORE_FROM_LAST,  /* The newest count_max. */
+};
+
+enum { STORE_PAGE_BYTES = 64 * 1024 };
+
+/* Reads a page, oldest first. With count_max 0 it is a look at the bounds.
+ *
+ * err: -EBADMSG a record is damaged: damaged says which one; ask again after it, and declare a gap
+ *      -EIO     the file cannot be read
+ *      -ENOMEM */
+struct store_read {
+    struct store_letter letter;
+    uint8_t from;       /* enum store_from */
+    uint64_t after;     /* STORE_FROM_AFTER */
+    uint32_t count_max; /* Records. */
+    uint32_t bytes_max; /* What publication_size() adds up to; one is given in any case. 0 or more
+                         * than STORE_PAGE_BYTES: STORE_PAGE_BYTES. */
+    uint64_t hash;      /* Of the name; the publications get it. */
+    /* The answer. The array is to be freed with mem_free(); each publication has one reference, which
+     * is the receiver's. */
+    struct history_bounds bounds; /* found: about `after`. */
+    struct publication **pubs;    /* NULL when there are none. */
+    uint32_t count;
+    bool more; /* There are records after the last one given. */
+    uint64_t damaged;
+    uint16_t name_len;
+    char name[NAME_MAX_BYTES];
+};
+
+/* Forgets a channel's records up to and including an offset, which becomes the trim boundary. The
+ * offset may be one that no record had: then nobody from before continues. Long histories go
+ * piece by piece between other requests; answered at the end, and durable then. */
+struct store_clear {
+    struct store_letter letter;
+    uint64_t up_to;
+    uint16_t name_len;
+    char name[NAME_MAX_BYTES];
+};
+
+/* Begins a new epoch: a new generation and the next serial. What was kept is no longer shown, and
+ * space is won back in the background. Answered once it is durable, with the new identity. When
+ * generations are used up the answer has a new store_id, and nothing of the old store is left. */
+struct store_anew {
+    struct store_letter letter;
+    struct store_identity identity;
+};
+
+struct store_ports {
+    void *ctx;
+    MUST_USE int (*append)(void *ctx, struct store_append *letter);
+    MUST_USE int (*read)(void *ctx, struct store_read *letter);
+    MUST_USE int (*clear)(void *ctx, struct store_clear *letter);
+    MUST_USE int (*anew)(void *ctx, struct store_anew *letter);
+};
+
+#endif
