@@ -3,7 +3,8 @@
  * A request is given to a function of struct store_ports on any shard's thread. None of them waits
  * for a disk. They return 0 and take the letter until it comes back, filled in, in the mailbox of the
  * shard named by letter.mail.from, its mail.kind as it was; or a negative errno, and the letter was
- * not taken: -EBUSY past a bound (try again later), -ESHUTDOWN when the store is closing.
+ * not taken: -EBUSY past a bound (try again later), -EMSGSIZE an append of more bytes than an eighth of
+ * the disk budget, -ESHUTDOWN when the store is closing.
  *
  * Requests to change something (append, clear, anew) are carried out in the order they were given by
  * each shard. A read sees every append that was answered before it was asked for.
@@ -37,12 +38,15 @@ struct store_letter {
     uint8_t request;  /* The store's. */
 };
 
-enum { STORE_APPEND_MAX = 64 };
+enum {
+    STORE_APPEND_MAX = 64,  /* Publications in a letter. */
+    STORE_LETTER_SHARE = 8, /* A letter may have this part of the disk budget. */
+};
 
 /* A namespace's bounds; they are applied to the channel with the append. */
 struct store_limits {
     uint32_t messages; /* 0: no record is kept (an idempotency key still is). */
-    uint64_t bytes;    /* Payloads and 24 bytes each; 0: no bound. */
+    uint64_t bytes;    /* Payloads and 32 bytes each; 0: no bound. */
     uint64_t age_ms;   /* 0: no bound. */
 };
 
@@ -77,7 +81,8 @@ enum { STORE_PAGE_BYTES = 64 * 1024 };
 
 /* Reads a page, oldest first. With count_max 0 it is a look at the bounds.
  *
- * err: -EBADMSG a record is damaged: damaged says which one; ask again after it, and declare a gap
+ * err: -EBADMSG something is damaged. damaged: up to which offset; declare a gap and ask again after
+ *                it. 0: the channel's state cannot be read, its history is lost
  *      -EIO     the file cannot be read
  *      -ENOMEM */
 struct store_read {

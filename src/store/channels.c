@@ -130,8 +130,8 @@ static int put(struct channels *channels, const void *key, size_t key_len, const
     return 0;
 }
 
-static int put_record(
-    struct channels *channels, uint64_t id, const struct publication *pub, uint64_t time_ms)
+static int put_record(struct channels *channels, const struct format_channel *row,
+    const struct publication *pub, uint64_t time_ms)
 {
     struct span payload = publication_payload(pub);
     struct format_record record = {
@@ -139,19 +139,20 @@ static int put_record(
         .key = pub->key,
         .payload_len = pub->payload_len,
         .time_ms = time_ms,
+        .before = row->newest,
     };
     uint8_t head[FORMAT_RECORD_HEAD_LEN], key[FORMAT_PART_KEY_LEN];
     size_t part_max = channels->db->part_max, at = part_max - sizeof(head);
 
-    format_encode_record(&record, id, pub->offset, payload.data, head);
-    format_record_key(id, pub->offset, key);
+    format_encode_record(&record, row->id, pub->offset, payload.data, head);
+    format_record_key(row->id, pub->offset, key);
     if (at > payload.len) {
         at = payload.len;
     }
     int r = put(channels, key, FORMAT_RECORD_KEY_LEN, head, sizeof(head), payload.data, at);
     for (uint16_t part = 1; at < payload.len && r == 0; part++) {
         size_t len = payload.len - at < part_max ? payload.len - at : part_max;
-        format_part_key(id, pub->offset, part, key);
+        format_part_key(row->id, pub->offset, part, key);
         r = put(channels, key, FORMAT_PART_KEY_LEN, NULL, 0, payload.data + at, len);
         at += len;
     }
@@ -192,7 +193,7 @@ int channels_append(struct channels *channels, const struct publication *pub,
             pub->offset; /* Trimmed as it came; what was kept goes in channels_trim(). */
         return 0;
     }
-    r = put_record(channels, row->id, pub, time_ms);
+    r = put_record(channels, row, pub, time_ms);
     if (r < 0) {
         return r;
     }
@@ -200,6 +201,7 @@ int channels_append(struct channels *channels, const struct publication *pub,
         row->first = pub->offset;
         row->first_ms = time_ms;
     }
+    row->newest = pub->offset;
     row->count += 1;
     row->bytes += FORMAT_RECORD_HEAD_LEN + pub->payload_len;
     channels->records_added += 1;
@@ -260,6 +262,7 @@ static int delete_one(struct channels *channels, struct format_channel *row,
 static void row_empty(struct format_channel *row)
 {
     row->first = 0;
+    row->newest = 0;
     row->first_ms = 0;
     row->count = 0;
     row->bytes = 0;
@@ -429,6 +432,9 @@ static int walk_one(struct channels *channels, struct span name)
     int r = row_get(channels, name, &channel);
     if (r < 0) {
         return r;
+    }
+    if (!channel->stored) {
+        return 0; /* It cannot be read: a look leaves it as it is, the next append begins anew. */
     }
     struct format_channel *row = &channel->row;
     /* -1: nothing a client may still hold lies there, and the boundary stays of the old epoch. */

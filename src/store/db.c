@@ -8,7 +8,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -19,7 +21,8 @@
 enum {
     TABLES_MAX = 5,
     READERS_SPARE = 8,
-    PAGE_OVERHEAD = 16, /* Of a page that holds part of one value. */
+    PAGE_OVERHEAD = 16,  /* Of a page that holds part of one value. */
+    ROOM_MIN = 16 << 20, /* Bytes; about what the largest commit takes. */
 };
 
 static const char remedy[] =
@@ -279,7 +282,6 @@ static int open_env(struct db *db, const char *dir, uint32_t readers_max, char w
         mdb_env_stat(db->env, &stat);
         db->page_bytes = stat.ms_psize;
         db->part_max = stat.ms_psize - PAGE_OVERHEAD;
-        db->budget_bytes = map;
     }
     return r;
 }
@@ -342,4 +344,18 @@ int db_used_bytes(const struct db *db, MDB_txn *txn, uint64_t *ret_bytes)
     }
     *ret_bytes = pages * db->page_bytes;
     return 0;
+}
+
+bool db_looks_full(const struct db *db)
+{
+    struct statvfs disk;
+    struct rlimit limit;
+    struct stat file;
+
+    if (stat(db->data_path, &file) < 0 || statvfs(db->data_path, &disk) < 0 ||
+        getrlimit(RLIMIT_FSIZE, &limit) < 0) {
+        return false;
+    }
+    return (uint64_t)disk.f_bavail * disk.f_frsize < ROOM_MIN ||
+           limit.rlim_cur < (uint64_t)file.st_size + ROOM_MIN;
 }

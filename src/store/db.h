@@ -48,6 +48,10 @@ MUST_USE int db_used_bytes(const struct db *db, MDB_txn *txn, uint64_t *ret_byte
  * (the disk is), -ENOMEM; all else says that the file or the disk cannot be relied on. */
 int db_err(int code);
 
+/* Is there hardly any room for the file to grow? LMDB reports a write that was cut short by a full disk
+ * as an error of the disk. */
+bool db_looks_full(const struct db *db);
+
 static inline MDB_val db_val(const void *data, size_t len)
 {
     return (MDB_val){.mv_size = len, .mv_data = (void *)data};

@@ -123,6 +123,7 @@ void format_encode_channel(
     put_number(&put, row->id, 8);
     put_number(&put, row->first, 8);
     put_number(&put, row->last, 8);
+    put_number(&put, row->newest, 8);
     put_number(&put, row->boundary, 8);
     put_number(&put, row->known_from, 8);
     put_number(&put, row->count, 8);
@@ -144,6 +145,7 @@ int format_decode_channel(struct span in, struct span name, struct format_channe
     struct format_channel row = {.id = unpack_u64(&rest)};
     row.first = unpack_u64(&rest);
     row.last = unpack_u64(&rest);
+    row.newest = unpack_u64(&rest);
     row.boundary = unpack_u64(&rest);
     row.known_from = unpack_u64(&rest);
     row.count = unpack_u64(&rest);
@@ -199,6 +201,7 @@ static void put_record(struct put *put, const struct format_record *record)
     put_number(put, record->key, 4);
     put_number(put, record->payload_len, 4);
     put_number(put, record->time_ms, 8);
+    put_number(put, record->before, 8);
 }
 
 static uint32_t record_crc(const uint8_t head[FORMAT_RECORD_HEAD_LEN], uint64_t id, uint64_t offset,
@@ -235,6 +238,7 @@ int format_decode_record(struct span in, struct format_record *ret_record, struc
     record.key = unpack_u32(&rest);
     record.payload_len = unpack_u32(&rest);
     record.time_ms = unpack_u64(&rest);
+    record.before = unpack_u64(&rest);
     if (unpack_error(&rest) || version != FORMAT_VERSION || reserved != 0 ||
         rest.rest.len > record.payload_len) {
         return -EBADMSG;

@@ -10,6 +10,7 @@
  *   recent    minute of last write (4), id (8)      name
  *   once      expiry (8), idempotency key (16)      struct format_once
  *
+ * Each record names the one before it, so a page that a damaged tree no longer leads to is noticed.
  * A payload is cut into parts so that no value needs two pages in a row: a file full of small holes
  * can always be written to.
  */
@@ -26,8 +27,8 @@
 enum {
     FORMAT_VERSION = 1,
     FORMAT_META_LEN = 72,
-    FORMAT_CHANNEL_LEN = 80,
-    FORMAT_RECORD_HEAD_LEN = 24,
+    FORMAT_CHANNEL_LEN = 88,
+    FORMAT_RECORD_HEAD_LEN = 32,
     FORMAT_RECORD_KEY_LEN = 16,
     FORMAT_PART_KEY_LEN = 18,
     FORMAT_RECENT_KEY_LEN = 12,
@@ -49,8 +50,9 @@ struct format_meta {
 
 struct format_channel {
     uint64_t id;
-    uint64_t first; /* Oldest record; 0: none. */
-    uint64_t last;
+    uint64_t first;  /* Oldest record; 0: none. */
+    uint64_t last;   /* The highest offset that was ever written or cleared. */
+    uint64_t newest; /* Newest record. */
     uint64_t boundary;
     uint64_t known_from; /* The meta's, when this row was made. */
     uint64_t count;      /* Records. */
@@ -61,11 +63,12 @@ struct format_channel {
 };
 
 struct format_record {
-    uint32_t crc; /* Of everything behind it, all parts, and the key. */
+    uint32_t crc; /* Of the key, of what stands behind it, and of all parts. */
     uint8_t flags;
     uint32_t key; /* Conflation key's hash. */
     uint32_t payload_len;
     uint64_t time_ms;
+    uint64_t before; /* The record before it when it was written; 0: none. */
 };
 
 struct format_once {

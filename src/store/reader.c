@@ -21,6 +21,7 @@ struct reader {
     struct store_read *letter;
     struct format_channel row;
     uint64_t bytes;
+    uint64_t seen; /* No record up to here is missing. */
     uint32_t cap;
 };
 
@@ -206,16 +207,27 @@ static int give(struct reader *reader, const struct format_record *record,
     return 0;
 }
 
-/* 1: the page is full before this record. */
-static int read_record(struct reader *reader, MDB_val val, const struct format_record_key *at)
+/* 1: the page is full before this record. Else *ret_damaged is what cannot be read. */
+static int read_record(
+    struct reader *reader, MDB_val val, const struct format_record_key *at, uint64_t *ret_damaged)
 {
     struct store_read *letter = reader->letter;
     struct format_record record;
     struct span first, payload;
 
+    *ret_damaged = at->offset;
     int r = format_decode_record(db_span(val), &record, &first);
     if (r < 0) {
         return r;
+    }
+    if (at->offset <= reader->seen) {
+        *ret_damaged =
+            reader->row.newest; /* The tree is out of order: what it has is anybody's guess. */
+        return -EBADMSG;
+    }
+    if (record.before > reader->seen && record.before < at->offset) {
+        *ret_damaged = record.before; /* It was there; the tree does not lead to it any more. */
+        return -EBADMSG;
     }
     reader->bytes += size_of(reader, record.payload_len);
     if (letter->count > 0 && reader->bytes > letter->bytes_max) {
@@ -228,10 +240,25 @@ static int read_record(struct reader *reader, MDB_val val, const struct format_r
     return r ? r : give(reader, &record, at, payload);
 }
 
+static int end_page(struct reader *reader, int r, uint64_t damaged)
+{
+    struct store_read *letter = reader->letter;
+
+    if (r == 1 || (r < 0 && letter->count > 0)) {
+        letter->more = true;
+        return 0;
+    }
+    if (r == -EBADMSG) {
+        letter->damaged = damaged;
+    }
+    return r;
+}
+
 /* What came before an error is given, with `more`: the next page finds the error again. */
 static int read_records(struct reader *reader, MDB_val val, struct format_record_key at)
 {
     struct store_read *letter = reader->letter;
+    uint64_t damaged = 0;
     MDB_val key;
     int r = 0;
 
@@ -240,33 +267,28 @@ static int read_records(struct reader *reader, MDB_val val, struct format_record
             r = 1;
             break;
         }
-        r = read_record(reader, val, &at);
+        r = read_record(reader, val, &at, &damaged);
         if (r == 0) {
+            reader->seen = at.offset;
             r = move(reader, MDB_NEXT, &key, &val, &at);
         }
     }
     if (r == -ENOENT) {
-        return 0;
+        damaged = reader->row.newest;
+        r = reader->seen < damaged ? -EBADMSG : 0;
     }
-    if (r == 1 || letter->count > 0) {
-        letter->more = true;
-        return 0;
-    }
-    if (r == -EBADMSG) {
-        letter->damaged = at.offset;
-        store_tell_damage(reader->store, 1, "a record");
-    }
-    return r;
+    return end_page(reader, r, damaged);
 }
 
 static int read_page(struct reader *reader)
 {
     struct store_read *letter = reader->letter;
     struct history_bounds *bounds = &letter->bounds;
-    uint64_t floor = bounds->epoch_start + 1;
+    uint64_t floor = bounds->epoch_start + 1, boundary = reader->row.boundary;
     struct format_record_key at;
     MDB_val val;
 
+    reader->seen = boundary > bounds->epoch_start ? boundary : bounds->epoch_start;
     if (reader->row.count == 0) {
         return 0;
     }
@@ -279,16 +301,24 @@ static int read_page(struct reader *reader)
         r = seek(reader, letter->after, &val, &at);
         bounds->found = r == 0 && at.offset == letter->after && at.offset >= floor;
         floor = letter->after >= floor ? letter->after + 1 : floor;
+        reader->seen = letter->after > reader->seen ? letter->after : reader->seen;
     }
     if (letter->count_max == 0 || bounds->first == 0 || (r < 0 && r != -ENOENT)) {
         return r == -ENOENT ? 0 : r;
     }
-    r = letter->from == STORE_FROM_LAST ? seek_last(reader, floor, &val, &at)
-                                        : seek(reader, floor, &val, &at);
+    if (letter->from == STORE_FROM_LAST) {
+        r = seek_last(reader, floor, &val, &at);
+        reader->seen = r == 0 ? at.offset - 1 : reader->seen; /* It begins where it begins. */
+    } else {
+        r = seek(reader, floor, &val, &at);
+    }
     if (r == 0) {
         return read_records(reader, val, at);
     }
-    return r == -ENOENT ? 0 : r;
+    if (r == -ENOENT) {
+        r = reader->seen < reader->row.newest ? -EBADMSG : 0;
+    }
+    return end_page(reader, r, reader->row.newest);
 }
 
 /* Within the guard. */
@@ -301,9 +331,6 @@ static int read_letter(void *arg)
     if (r == 0) {
         r = load_row(reader, &meta);
         fill_bounds(reader, &meta);
-        if (r == -EBADMSG) {
-            store_tell_damage(reader->store, 1, "the state of a channel");
-        }
     }
     return r ? r : read_page(reader);
 }
@@ -340,6 +367,7 @@ static void answer(struct reader *reader, struct store_read *letter)
         letter->bytes_max = STORE_PAGE_BYTES;
     }
     reader->letter = letter;
+    reader->row = (struct format_channel){0};
     reader->bytes = 0;
     reader->cap = 0;
     int r = renew(reader);
@@ -347,8 +375,11 @@ static void answer(struct reader *reader, struct store_read *letter)
         r = guard_run(read_letter, reader);
         mdb_txn_reset(reader->txn);
     }
-    if (r == -EFAULT) {
-        store_tell_damage(reader->store, 1, "a page");
+    if (r == -EFAULT || r == -EBADMSG) {
+        store_tell_damage(reader->store, 1, "a page or a record");
+    }
+    if (r == -EBADMSG && letter->damaged == 0) {
+        letter->damaged = reader->row.newest; /* The tree itself: nothing further can be found. */
     }
     if (r < 0 && r != -EBADMSG && r != -ENOMEM) {
         r = -EIO;

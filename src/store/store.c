@@ -133,6 +133,9 @@ static int port_append(void *ctx, struct store_append *letter)
     for (uint32_t i = 0; i < letter->count; i++) {
         letter->bytes += publication_size(letter->entries[i].pub);
     }
+    if (letter->bytes > store->options.disk_bytes / STORE_LETTER_SHARE) {
+        return -EMSGSIZE; /* Making room for it would cost everybody's history. */
+    }
     int r = is_closing(store) ? -ESHUTDOWN
                               : reserve(&store->counts.pending_bytes, letter->bytes,
                                     store->options.pending_bytes_max);

@@ -295,7 +295,7 @@ static int commit_group(struct writer *writer)
             r = again;
         }
     }
-    if (r == -ENOBUFS) {
+    if (r == -ENOBUFS || (r == -EIO && db_looks_full(&store->db))) {
         r = -ENOSPC;
     }
     if (r == 0 || r == -ENOSPC) {
@@ -337,11 +337,12 @@ static void answer_group(struct writer *writer, int err)
 /* Moves to the group what one transaction can carry; false when there is nothing. */
 static bool gather(struct writer *writer)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, bytes_max = writer->store->db.budget_bytes / (2 * STORE_LETTER_SHARE);
     uint32_t count = 0;
 
+    bytes_max = bytes_max < GROUP_BYTES_MAX ? bytes_max : GROUP_BYTES_MAX;
     writer->group_records = 0;
-    while (writer->queue.first && bytes < GROUP_BYTES_MAX && count < GROUP_LETTERS_MAX) {
+    while (writer->queue.first && bytes < bytes_max && count < GROUP_LETTERS_MAX) {
         struct store_letter *letter = first_of(&writer->queue);
         if (letter->request == STORE_APPEND) {
             bytes += ((struct store_append *)letter)->bytes;
@@ -386,7 +387,7 @@ static void answer_anew(struct writer *writer, struct store_anew *letter)
     if (r == 0) {
         store->meta = anew.meta;
         letter->identity = store_identity_of(&anew.meta);
-    } else if (r == -ENOBUFS) {
+    } else if (r == -ENOBUFS || (r == -EIO && db_looks_full(&store->db))) {
         r = -ENOSPC;
     } else if (r != -ENOSPC && r != -ENOMEM && !has_failed(store)) {
         fail(store, r);

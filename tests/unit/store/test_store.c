@@ -177,7 +177,7 @@ static void payloads_of_every_size_come_back(void **state)
 {
     struct rig *rig = *state;
     static const size_t sizes[] = {
-        0, 1, 2000, 2010, 2040, 4055, 4056, 4057, 4080, 8136, 8137, 65536, 1 << 20};
+        0, 1, 2000, 2010, 2040, 4047, 4048, 4049, 4080, 8128, 8129, 65536, 1 << 20};
 
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         assert_int_equal(
@@ -203,7 +203,7 @@ static void limits_by_number_bytes_and_age_are_kept_with_the_append(void **state
 {
     struct rig *rig = *state;
     struct store_limits by_number = {.messages = 10};
-    struct store_limits by_bytes = {.messages = UINT32_MAX, .bytes = 5 * (24 + 100)};
+    struct store_limits by_bytes = {.messages = UINT32_MAX, .bytes = 5 * (32 + 100)};
     struct store_limits by_age = {.messages = UINT32_MAX, .age_ms = 60000};
 
     assert_int_equal(rig_append_many(rig, "n:1", rig_offset(rig, 1), 100, 10, &by_number), 0);
