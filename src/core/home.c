@@ -12,6 +12,7 @@
 enum {
     TICK_RINGS_MAX = 256,   /* Rings looked at in one tick. */
     TICK_EPOCHS_MAX = 4096, /* Homes looked at in one tick after all began a new epoch. */
+    DURABLE_HOMES_MAX = 1 << 20,
 };
 
 static bool home_equal(const struct table_item *item, const void *key)
@@ -22,6 +23,12 @@ static bool home_equal(const struct table_item *item, const void *key)
 struct home *home_find(struct shard *shard, uint64_t hash, struct span name)
 {
     return (struct home *)table_find(&shard->homes, hash, home_equal, &name);
+}
+
+/* What an offset stands on before anything is published. */
+static uint64_t floor_of(const struct shard *shard, bool durable)
+{
+    return durable ? shard->durable.floor : shard->floor;
 }
 
 struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
@@ -37,11 +44,16 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
     }
     *home = (struct home){
         .hash = hash,
-        .next_offset = shard->floor + 1,
         .serial = shard->serial,
         .name_len = (uint16_t)name.len,
         .ns = settings_ns(shard->settings, name_namespace(name)),
     };
+    home->durable = durable_is(shard, home);
+    if (home->durable) {
+        home->serial = shard->durable.identity.serial;
+    }
+    home->last = floor_of(shard, home->durable);
+    home->next_offset = home->last + 1;
     memcpy(home->name, name.data, name.len);
     if (table_add(&shard->homes, (struct table_item *)home) != 0) {
         mem_free(home);
@@ -54,12 +66,15 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
 /* Epochs of a channel differ by the serial, those of stores by the id. */
 uint64_t home_epoch(const struct shard *shard, const struct home *home)
 {
-    return (uint64_t)home->serial << 40 | shard->settings->store_id;
+    uint64_t store_id =
+        home->durable ? shard->durable.identity.store_id : shard->settings->store_id;
+
+    return history_epoch(store_id, home->serial);
 }
 
 static struct cursor home_cursor(const struct shard *shard, const struct home *home)
 {
-    return (struct cursor){home_epoch(shard, home), home->next_offset - 1};
+    return (struct cursor){home_epoch(shard, home), home->last};
 }
 
 static void answer_publisher(struct shard *shard, const struct publication *pub,
@@ -90,13 +105,22 @@ static bool any_behind(const struct shard *shard, const struct home *home)
     return false;
 }
 
+/* A durable channel that comes back in the same generation would leave a hole in its numbers, so it is
+ * remembered unless there are very many. */
+static bool worth_remembering(const struct shard *shard, const struct home *home)
+{
+    return home->durable && shard->stats.homes <= DURABLE_HOMES_MAX &&
+           home->next_offset - 1 > history_start(shard->durable.identity.generation);
+}
+
 void home_release(struct shard *shard, struct home *home)
 {
-    if (home->shards || home->ring) {
+    if (home->shards || home->ring || home->unstored || worth_remembering(shard, home)) {
         return;
     }
-    if (home->next_offset - 1 > shard->floor) {
-        shard->floor = home->next_offset - 1;
+    uint64_t *floor = home->durable ? &shard->durable.floor : &shard->floor;
+    if (home->next_offset - 1 > *floor) {
+        *floor = home->next_offset - 1;
     }
     table_remove(&shard->homes, (struct table_item *)home);
     shard->stats.homes -= 1;
@@ -124,36 +148,36 @@ static void keep_budget(struct shard *shard, struct home *in_use, uint32_t rings
     }
 }
 
-void home_publish(struct shard *shard, struct publication *pub)
+void home_refuse(struct shard *shard, struct publication *pub, int err)
 {
-    struct home *home = home_get(shard, pub->hash, publication_name(pub));
+    shard->stats.refused += 1;
+    answer_publisher(shard, pub, (struct cursor){0}, err, false);
+    publication_unref(pub);
+}
 
-    if (pub->mail.from != shard->index) {
-        shard->peers[pub->mail.from].credit += publication_size(pub);
+static int reason_to_refuse(
+    const struct shard *shard, const struct home *home, const struct publication *pub)
+{
+    bool may = pub->flags & PUBLICATION_MAY_REFUSE;
+
+    if (!home) {
+        return -ENOMEM;
     }
-    bool refuse = home && (pub->flags & PUBLICATION_MAY_REFUSE) && any_behind(shard, home);
-    if (!home || refuse) {
-        answer_publisher(shard, pub, (struct cursor){0}, home ? -EBUSY : -ENOMEM, false);
-        shard->stats.refused += 1;
-        publication_unref(pub);
-        return;
+    if ((pub->flags & PUBLICATION_ACK_STORED) && !home->durable) {
+        return -ENOTSUP;
     }
-    struct cursor first;
-    if (once_find(&shard->once, pub->once, shard->now_ns, &first)) {
-        answer_publisher(shard, pub, first, 0, true);
-        publication_unref(pub);
-        home_release(shard, home);
-        return;
-    }
-    home_freshen(shard, home);
-    pub->epoch = home_epoch(shard, home);
-    pub->offset = home->next_offset++;
+    bool busy = any_behind(shard, home) || (home->durable && shard->durable.refusing);
+    return may && busy ? -EBUSY : 0;
+}
+
+/* From here on everybody sees it. */
+static void show(struct shard *shard, struct home *home, struct publication *pub)
+{
+    home->last = pub->offset;
     shard->stats.publications += 1;
     shard->stats.publication_bytes += pub->payload_len;
     shard->ns_stats[home->ns].publications += 1;
     shard->ns_stats[home->ns].publication_bytes += pub->payload_len;
-    once_add(&shard->once, pub->once, pub->hash, shard->now_ns, home_cursor(shard, home));
-    answer_publisher(shard, pub, home_cursor(shard, home), 0, false);
     ring_keep(shard, home, pub);
     /* At once, not only at a tick: publishers are faster. What goes here was once put in by one
      * publication each, so it does not add up to more than those. */
@@ -161,8 +185,116 @@ void home_publish(struct shard *shard, struct publication *pub)
     for (uint64_t left = home->shards; left; left &= left - 1) {
         lend_publication(shard, (uint16_t)__builtin_ctzll(left), home, pub);
     }
+}
+
+/* The key of one that is shown, or of one that may be. True: there is nothing more to do. */
+static bool is_repeated(struct shard *shard, struct publication *pub)
+{
+    const struct once_entry *entry = once_find(&shard->once, pub->once, shard->now_ns);
+
+    if (!entry) {
+        return false;
+    }
+    if (entry->open) {
+        durable_follow(shard, pub);
+        return true;
+    }
+    answer_publisher(shard, pub, entry->cursor, 0, true);
     publication_unref(pub);
-    home_release(shard, home); /* Without history and listeners only its number was needed. */
+    return true;
+}
+
+void home_take(struct shard *shard, struct publication *pub)
+{
+    struct home *home = home_get(shard, pub->hash, publication_name(pub));
+    int err = reason_to_refuse(shard, home, pub);
+
+    if (err) {
+        home_refuse(shard, pub, err);
+    } else if (!is_repeated(shard, pub)) {
+        home_freshen(shard, home);
+        bool wait = home->durable && durable_is_sync(shard, home);
+        pub->epoch = home_epoch(shard, home);
+        pub->offset = home->next_offset++;
+        struct cursor cursor = {pub->epoch, pub->offset};
+        once_add(&shard->once, pub->once, pub->hash, shard->now_ns, cursor);
+        if (wait) {
+            pub->flags |= PUBLICATION_SHOW_STORED;
+            once_set_open(&shard->once, pub->once, true);
+            home->unstored += 1;
+        } else {
+            if (!(pub->flags & PUBLICATION_ACK_STORED)) {
+                answer_publisher(shard, pub, cursor, 0, false);
+            }
+            show(shard, home, pub);
+        }
+        if (home->durable) {
+            durable_append(shard, home, pub);
+        }
+        publication_unref(pub);
+    }
+    if (home) {
+        home_release(shard, home); /* Without history and listeners only its number was needed. */
+    }
+}
+
+void home_publish(struct shard *shard, struct publication *pub)
+{
+    if (pub->mail.from != shard->index) {
+        shard->peers[pub->mail.from].credit += publication_size(pub);
+    }
+    home_take(shard, pub);
+}
+
+/* ---- what the store says ---- */
+
+/* Numbered in an epoch that is over, or before a place that nobody may go back to: once more. */
+static bool is_outdated(
+    const struct shard *shard, const struct home *home, const struct publication *pub)
+{
+    return pub->epoch != home_epoch(shard, home) || pub->offset <= home->last;
+}
+
+static void hear_awaited(struct shard *shard, struct publication *pub, int err)
+{
+    struct home *home = home_find(shard, pub->hash, publication_name(pub));
+
+    CHECK(home && home->unstored);
+    home->unstored -= 1;
+    pub->flags &= ~(uint32_t)PUBLICATION_SHOW_STORED;
+    home_freshen(shard, home);
+    if (err == -ESTALE || (!err && is_outdated(shard, home, pub))) {
+        once_forget(&shard->once, pub->once);
+        home_take(shard, pub);
+        return;
+    }
+    if (err) {
+        once_forget(&shard->once, pub->once);
+        ring_clear(shard, home->ring); /* Its number is missing now, and a ring has no holes. */
+        home_refuse(shard, pub, err);
+    } else {
+        once_set_open(&shard->once, pub->once, false);
+        answer_publisher(shard, pub, (struct cursor){pub->epoch, pub->offset}, 0, false);
+        show(shard, home, pub);
+        publication_unref(pub);
+    }
+    home_release(shard, home);
+}
+
+void home_hear_stored(struct shard *shard, struct publication *pub, int err)
+{
+    if (pub->flags & PUBLICATION_SHOW_STORED) {
+        hear_awaited(shard, pub, err);
+        return;
+    }
+    struct home *home = home_find(shard, pub->hash, publication_name(pub));
+    if (err && err != -ESTALE && home && pub->epoch == home_epoch(shard, home)) {
+        durable_clear(shard, home, pub->offset);
+    }
+    if (pub->flags & PUBLICATION_ACK_STORED) {
+        answer_publisher(shard, pub, (struct cursor){pub->epoch, pub->offset}, err, false);
+    }
+    publication_unref(pub);
 }
 
 /* ---- epochs ---- */
@@ -182,8 +314,26 @@ void home_post_epoch(struct shard *shard, const struct home *home, uint16_t list
 
 static void begin_epoch(struct shard *shard, struct home *home)
 {
-    home->serial = shard->serial;
+    if (home->durable) {
+        home->serial = shard->durable.identity.serial;
+        home->last = history_start(shard->durable.identity.generation);
+        home->next_offset = home->last + 1;
+    } else {
+        home->serial = shard->serial;
+    }
     ring_clear(shard, home->ring);
+    for (uint64_t left = home->shards; left; left &= left - 1) {
+        home_post_epoch(shard, home, (uint16_t)__builtin_ctzll(left));
+    }
+}
+
+/* In a store all channels have one epoch, so history begins anew behind a number that nobody was given:
+ * no cursor from before continues. */
+static void skip_number(struct shard *shard, struct home *home)
+{
+    home->last = home->next_offset++;
+    ring_clear(shard, home->ring);
+    durable_clear(shard, home, home->last);
     for (uint64_t left = home->shards; left; left &= left - 1) {
         home_post_epoch(shard, home, (uint16_t)__builtin_ctzll(left));
     }
@@ -191,6 +341,9 @@ static void begin_epoch(struct shard *shard, struct home *home)
 
 bool home_is_stale(const struct shard *shard, const struct home *home)
 {
+    if (home->durable) {
+        return home->next_offset - 1 < history_start(shard->durable.identity.generation);
+    }
     return home->serial < shard->serial_all;
 }
 
@@ -210,7 +363,9 @@ void home_new_epoch(struct shard *shard, struct span name)
         return;
     }
     struct home *home = home_find(shard, shard_hash(shard, name), name);
-    if (home) {
+    if (home && home->durable) {
+        skip_number(shard, home);
+    } else if (home) {
         begin_epoch(shard, home);
     }
 }
@@ -239,6 +394,7 @@ void home_tick(struct shard *shard)
     if (shard->epoch_walk.going) {
         walk_epochs(shard);
     }
+    durable_tick(shard);
     keep_budget(shard, NULL, TICK_RINGS_MAX);
     struct ring *ring = shard->ring_tick ? shard->ring_tick : shard->ring_oldest;
     for (int i = 0; i < TICK_RINGS_MAX && ring; i++) {
@@ -267,4 +423,5 @@ void home_fini(struct shard *shard)
     }
     table_fini(&shard->homes);
     lend_fini(shard);
+    durable_fini(shard);
 }

@@ -21,12 +21,16 @@ struct shard;
 struct home {
     uint64_t hash; /* First: this is a struct table_item. */
     uint64_t next_offset;
+    uint64_t last;     /* Newest that was shown; what is numbered after it waits for the store. */
     uint64_t shards;   /* Bit per listening shard. */
     struct ring *ring; /* NULL: nothing kept. */
-    uint32_t serial;   /* Tells its epochs apart; the shard's at the last new beginning. */
+    uint32_t
+        serial; /* Tells its epochs apart; the shard's (or the store's) at the last beginning. */
+    uint32_t unstored; /* At the store, and shown when they come back. */
     uint16_t name_len;
     uint8_t ns;
     bool closed;   /* Not fed by the broker yet: listeners wait (core/waiting.h). */
+    bool durable;  /* Kept in the store. */
     bool announce; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];
 };
@@ -57,7 +61,17 @@ void home_tick(struct shard *shard);
 
 void home_fini(struct shard *shard);
 
-/* Internal to the files of home and snapshot: */
+/* Internal to the files of home, durable and snapshot: */
+
+/* Numbers a publication and shows it, now or when it is stored. Takes it. */
+void home_take(struct shard *shard, struct publication *pub);
+/* It will not be published, and its publisher hears why. Takes it. */
+void home_refuse(struct shard *shard, struct publication *pub, int err);
+/* The store gives a publication back, stored or not. Takes the reference. */
+void home_hear_stored(struct shard *shard, struct publication *pub, int err);
+/* The store's page for a letter; takes the letter, and the page's publications. */
+struct store_read;
+void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct store_read *page);
 
 struct home *home_find(struct shard *shard, uint64_t hash, struct span name);
 /* Finds or makes one; NULL without memory. */

@@ -12,6 +12,7 @@
 #include "core/home.h"
 #include "core/lend.h"
 #include "core/shard.h"
+#include "core/store.h"
 
 /* Where the page begins, and how many publications are kept from there on. */
 struct position {
@@ -28,7 +29,7 @@ static struct cursor cursor_at(const struct shard *shard, const struct home *hom
 static enum subscribe_state judge_continued(const struct shard *shard, const struct home *home,
     struct cursor cursor, struct position *ret, uint64_t *ret_lost)
 {
-    uint64_t last = home->next_offset - 1;
+    uint64_t last = home->last;
     uint32_t kept = home->ring ? home->ring->count : 0;
 
     if (cursor.epoch != home_epoch(shard, home) || cursor.offset > last) {
@@ -44,7 +45,7 @@ static enum subscribe_state judge_continued(const struct shard *shard, const str
 static enum subscribe_state judge(
     const struct shard *shard, const struct home *home, struct since since, struct position *ret)
 {
-    uint64_t last = home->next_offset - 1;
+    uint64_t last = home->last;
     uint32_t kept = home->ring ? home->ring->count : 0;
 
     *ret = (struct position){.after = last};
@@ -113,24 +114,176 @@ static void fill_page(
     shard->stats.replayed += count;
 }
 
-/* The answer and the interest are one step: every publication from here on is mailed after it. */
+/* There was no memory for the channel. */
+static void fail(struct shard *shard, struct mail_subscribe *mail)
+{
+    mail->state = SUBSCRIBE_RESET;
+    mail->failed = true;
+    mail->mail.kind = MAIL_SUBSCRIBED;
+    shard_post(shard, mail->mail.from, &mail->mail);
+}
+
+/* In order with what was published before. */
+static void post_answer(struct shard *shard, struct home *home, struct mail_subscribe *mail)
+{
+    uint16_t to = mail->mail.from;
+
+    mail->mail.kind = MAIL_SUBSCRIBED;
+    lend_post(shard, to);
+    lend_report(shard, to, home);
+    shard_post(shard, to, &mail->mail);
+}
+
+/* Does the answer lie further back than memory reaches? */
+static bool wants_store(
+    const struct shard *shard, const struct home *home, const struct mail_subscribe *mail)
+{
+    uint64_t kept = home->ring ? home->ring->count : 0;
+    const struct cursor *cursor = &mail->since.cursor;
+
+    if (!home->durable || mail->since.kind == SINCE_NONE || mail->since.kind == SINCE_BAD) {
+        return false;
+    }
+    if (mail->since.kind == SINCE_BEGIN) {
+        return true;
+    }
+    return cursor->epoch == home_epoch(shard, home) && cursor->offset < home->last - kept;
+}
+
+/* The answer and the interest are one step: every publication from here on is mailed after it. A page
+ * from the store is such a step when it reaches the end. */
 static void answer(struct shard *shard, struct home *home, struct mail_subscribe *mail)
 {
     struct position at;
-    uint16_t to = mail->mail.from;
 
     home_freshen(shard, home);
     if (home->ring) {
         ring_trim(shard, home->ring, &shard->settings->ns[home->ns]);
     }
+    if (wants_store(shard, home, mail)) {
+        durable_read(shard, home, mail);
+        return;
+    }
     mail->state = mail->continued
                       ? judge_continued(shard, home, mail->since.cursor, &at, &mail->lost)
                       : judge(shard, home, mail->since, &at);
     fill_page(shard, home, mail, at);
-    mail->mail.kind = MAIL_SUBSCRIBED;
-    lend_post(shard, to); /* What was published before goes before. */
-    lend_report(shard, to, home);
-    shard_post(shard, to, &mail->mail);
+    post_answer(shard, home, mail);
+}
+
+/* ---- pages from the store ---- */
+
+/* Does anything follow this position, in the store or on its way there? */
+static bool is_end(const struct shard *shard, const struct home *home,
+    const struct history_bounds *bounds, uint64_t position)
+{
+    uint64_t start = history_start(shard->durable.identity.generation);
+
+    return position >= bounds->last && (home->last <= bounds->last || home->last == start);
+}
+
+/* The position the page follows. */
+static uint64_t page_start(const struct mail_subscribe *mail, const struct store_read *page)
+{
+    const struct history_bounds *bounds = &page->bounds;
+
+    if (mail->since.kind == SINCE_CURSOR) {
+        bool behind = mail->continued && bounds->boundary > mail->since.cursor.offset;
+        return behind ? bounds->boundary : mail->since.cursor.offset;
+    }
+    uint64_t before_first = bounds->first ? bounds->first - 1 : bounds->last;
+    return bounds->boundary > before_first ? bounds->boundary : before_first;
+}
+
+/* Was the cursor given out, and its publication is still on the way to the store? */
+static bool is_on_the_way(
+    const struct home *home, const struct mail_subscribe *mail, const struct store_read *page)
+{
+    uint64_t offset = mail->since.cursor.offset;
+
+    return mail->since.kind == SINCE_CURSOR && offset > page->bounds.last && offset <= home->last &&
+           offset > history_start(page->bounds.generation);
+}
+
+static bool is_reset(struct shard *shard, const struct home *home,
+    const struct mail_subscribe *mail, const struct store_read *page)
+{
+    if (page->letter.err || page->bounds.epoch != home_epoch(shard, home)) {
+        return true;
+    }
+    uint64_t start = page_start(mail, page);
+    if (durable_skips(shard, home, start)) {
+        return true;
+    }
+    if (mail->since.kind != SINCE_CURSOR) {
+        return false;
+    }
+    return mail->continued ? mail->since.cursor.epoch != page->bounds.epoch
+                           : !history_continues(&page->bounds, mail->since.cursor);
+}
+
+static void drop_page(struct store_read *page)
+{
+    for (uint32_t i = 0; i < page->count; i++) {
+        publication_unref(page->pubs[i]);
+    }
+    mem_free(page->pubs);
+    page->pubs = NULL;
+    page->count = 0;
+}
+
+/* How many publications a reader of pages missed: across generations only the last part is known. */
+static uint64_t lost_between(uint64_t from, uint64_t to)
+{
+    uint64_t start = history_start(history_generation(to));
+
+    return to - (from > start ? from : start);
+}
+
+static void take_page(
+    struct shard *shard, struct home *home, struct mail_subscribe *mail, struct store_read *page)
+{
+    uint64_t start = page_start(mail, page);
+    uint64_t last = page->count ? page->pubs[page->count - 1]->offset : start;
+    bool end = is_end(shard, home, &page->bounds, last);
+
+    mail->replay = page->pubs;
+    mail->replay_count = page->count;
+    mail->from = cursor_at(shard, home, start);
+    mail->cursor = cursor_at(shard, home, last);
+    mail->more = !end;
+    mail->state = page->count || !end ? SUBSCRIBE_REPLAYED : SUBSCRIBE_LIVE;
+    if (mail->continued) {
+        mail->state = SUBSCRIBE_REPLAYED;
+        mail->lost =
+            start > mail->since.cursor.offset ? lost_between(mail->since.cursor.offset, start) : 0;
+    }
+    shard->stats.replayed += page->count;
+}
+
+void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct store_read *page)
+{
+    struct home *home = home_get(shard, mail->hash, span_of(mail->name, mail->name_len));
+
+    if (!home) {
+        drop_page(page);
+        fail(shard, mail);
+        return;
+    }
+    home_freshen(shard, home);
+    if (!page->letter.err && is_on_the_way(home, mail, page)) {
+        drop_page(page);
+        durable_read(shard, home, mail);
+    } else if (is_reset(shard, home, mail, page)) {
+        drop_page(page);
+        mail->state = SUBSCRIBE_RESET;
+        mail->from = mail->cursor = cursor_at(shard, home, home->last);
+        post_answer(shard, home, mail);
+    } else {
+        take_page(shard, home, mail, page);
+        post_answer(shard, home, mail);
+    }
+    home_release(shard, home);
 }
 
 static void add_interest(struct shard *shard, struct home *home, uint16_t listener)
@@ -148,10 +301,7 @@ void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
     struct home *home = home_get(shard, mail->hash, span_of(mail->name, mail->name_len));
 
     if (!home) {
-        mail->state = SUBSCRIBE_RESET;
-        mail->failed = true;
-        mail->mail.kind = MAIL_SUBSCRIBED;
-        shard_post(shard, mail->mail.from, &mail->mail);
+        fail(shard, mail);
         return;
     }
     if (mail->interest) {

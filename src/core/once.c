@@ -26,24 +26,49 @@ static void expire(struct once *once, uint64_t now_ns)
     }
 }
 
-bool once_find(struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor)
+static struct once_entry *find(const struct once *once, const uint64_t key[2])
 {
-    if (!(key[0] | key[1])) {
-        return false;
-    }
+    return key[0] | key[1] ? (struct once_entry *)table_find(&once->entries, key[0], equal, key)
+                           : NULL;
+}
+
+const struct once_entry *once_find(struct once *once, const uint64_t key[2], uint64_t now_ns)
+{
     expire(once, now_ns);
-    struct once_entry *entry = (struct once_entry *)table_find(&once->entries, key[0], equal, key);
+    struct once_entry *entry = find(once, key);
+    return entry && !entry->forgotten ? entry : NULL;
+}
+
+void once_set_open(struct once *once, const uint64_t key[2], bool open)
+{
+    struct once_entry *entry = find(once, key);
+
     if (entry) {
-        *ret_cursor = entry->cursor;
+        entry->open = open;
     }
-    return entry;
+}
+
+/* It stays in the queue, which has no way to the middle, and expires with its age. */
+void once_forget(struct once *once, const uint64_t key[2])
+{
+    struct once_entry *entry = find(once, key);
+
+    if (entry) {
+        entry->forgotten = true;
+    }
 }
 
 void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64_t now_ns,
     struct cursor cursor)
 {
-    struct once_entry *entry = key[0] | key[1] ? mem_try_alloc(sizeof(*entry)) : NULL;
+    struct once_entry *entry = find(once, key);
 
+    if (entry) { /* Forgotten, and used again. */
+        entry->cursor = cursor;
+        entry->forgotten = false;
+        return;
+    }
+    entry = key[0] | key[1] ? mem_try_alloc(sizeof(*entry)) : NULL;
     if (!entry) {
         return;
     }

@@ -22,22 +22,29 @@ struct once {
     struct once_entry *oldest, *newest;
 };
 
-/* Was this key used before? A key of zeroes never was. */
-bool once_find(
-    struct once *once, const uint64_t key[2], uint64_t now_ns, struct cursor *ret_cursor);
-
 struct once_entry {
     uint64_t hash; /* First: this is a struct table_item. The key's first half. */
     uint64_t rest;
     uint64_t channel; /* The channel's hash: it names the home that remembers. */
     uint64_t time_ns;
     struct cursor cursor;
+    bool forgotten;
+    bool open; /* It may still fail: whoever repeats it has to wait. */
     struct once_entry *newer;
 };
+
+/* Was this key used before? NULL: no; a key of zeroes never was. Valid until the next call. */
+const struct once_entry *once_find(struct once *once, const uint64_t key[2], uint64_t now_ns);
 
 /* Remembers it for this channel (its hash); without memory it is simply not remembered. */
 void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64_t now_ns,
     struct cursor cursor);
+
+/* Marks it; fine when it is not (any more) there. */
+void once_set_open(struct once *once, const uint64_t key[2], bool open);
+
+/* It failed: the key is as good as new. */
+void once_forget(struct once *once, const uint64_t key[2]);
 
 void once_fini(struct once *once);
 

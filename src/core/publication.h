@@ -18,6 +18,9 @@
 enum {
     PUBLICATION_MAY_REFUSE = 1, /* The publisher waits: home may tell it "busy". */
     PUBLICATION_UTF8 = 2,       /* The payload is valid UTF-8. */
+    PUBLICATION_ACK_STORED = 4, /* The publisher is answered when it is stored. */
+    /* Home's own: it is shown and acknowledged when the store answers; it is acknowledged then. */
+    PUBLICATION_SHOW_STORED = 1 << 16,
 };
 
 /* What a publisher asks for. Spans are borrowed. */
@@ -36,7 +39,8 @@ struct publish_result {
     struct cursor cursor;
     bool has_cursor; /* False: the broker numbers nothing. */
     bool duplicate;  /* An earlier order had the same idempotency key; nothing was published. */
-    int err;         /* 0, -EBUSY (try again), -ENOMEM, or the broker's. */
+    int err; /* 0, -EBUSY (try again), -ENOMEM, -ENOTSUP (PUBLICATION_ACK_STORED, and its history
+                      * is not), the store's (core/store.h), or the broker's. */
 };
 
 struct publication {

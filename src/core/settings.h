@@ -24,6 +24,13 @@ enum outbox_policy {
     OUTBOX_DISCONNECT,
 };
 
+/* Whether a namespace's history outlives the process, and who waits for that. */
+enum durability {
+    DURABILITY_NONE,
+    DURABILITY_ASYNC, /* Stored soon after it is delivered. */
+    DURABILITY_SYNC,  /* Delivered and acknowledged when it is stored. */
+};
+
 struct ns_settings {
     char name[65];
     uint8_t policy;            /* enum outbox_policy */
@@ -32,6 +39,7 @@ struct ns_settings {
     uint32_t history_messages; /* Kept for each channel; 0: none. */
     uint64_t history_bytes;
     uint64_t history_age_ms;
+    uint8_t durability; /* enum durability */
 };
 
 struct core_settings {

@@ -200,6 +200,21 @@ void shard_receive(struct shard *shard, struct mail *mail)
     case MAIL_EPOCH:
         shard_hear_epoch(shard, (struct mail_epoch *)mail);
         break;
+    case MAIL_STORE_APPEND:
+        durable_hear_append(shard, mail);
+        break;
+    case MAIL_STORE_READ:
+        durable_hear_read(shard, mail);
+        break;
+    case MAIL_STORE_CLEAR:
+        durable_hear_clear(shard, mail);
+        break;
+    case MAIL_STORE_ANEW:
+        durable_hear_anew(shard, mail);
+        break;
+    case MAIL_IDENTITY:
+        durable_hear_identity(shard, mail);
+        break;
     case MAIL_CALL: {
         struct mail_call *call = (struct mail_call *)mail;
         call->fn(shard, call);
@@ -213,6 +228,7 @@ void shard_drain(struct shard *shard)
     for (;;) {
         struct mail *mail = shard->self.first;
         if (!mail) {
+            durable_post_all(shard);
             lend_post_all(shard);
             if (!shard->self.first) {
                 return;

@@ -23,6 +23,7 @@
 #include "core/batch.h"
 #include "core/books.h"
 #include "core/bundle.h"
+#include "core/durable.h"
 #include "core/home.h"
 #include "core/mail.h"
 #include "core/once.h"
@@ -111,8 +112,9 @@ struct shard {
     struct epoch_walk epoch_walk;
     struct ring *ring_oldest, *ring_newest;
     struct ring *ring_tick; /* Where home_tick() goes on; NULL: at the oldest. */
-    struct table waiting;   /* Letters of listeners, by home; see waiting.h. */
-    struct once once;       /* Idempotency keys this home has seen. */
+    struct durable durable;
+    struct table waiting; /* Letters of listeners, by home; see waiting.h. */
+    struct once once;     /* Idempotency keys this home has seen. */
 };
 
 /* settings and subscribers are shared and must outlive the shard. */

@@ -87,20 +87,35 @@ static void pack_home(const struct shard *shard, const struct home *home, struct
     }
 }
 
+/* What the store has, the store keeps: whoever takes over opens it and begins a generation. */
+static uint32_t count_homes(const struct shard *shard)
+{
+    size_t cursor = 0;
+    uint32_t count = 0;
+    const struct home *home;
+
+    while ((home = (const struct home *)table_next(&shard->homes, &cursor))) {
+        count += !home->durable;
+    }
+    return count;
+}
+
 static void pack_homes(struct shard *shard, struct pack *out)
 {
     size_t cursor = 0;
     const struct home *home;
 
-    pack_u32(out, (uint32_t)shard->homes.count);
+    pack_u32(out, count_homes(shard));
     while ((home = (const struct home *)table_next(&shard->homes, &cursor))) {
-        if (!home->ring) {
+        if (!home->ring && !home->durable) {
             pack_home(shard, home, out);
         }
     }
     /* Those used least recently first: so they stand again in the importing shard. */
     for (const struct ring *ring = shard->ring_oldest; ring; ring = ring->newer) {
-        pack_home(shard, ring->home, out);
+        if (!ring->home->durable) {
+            pack_home(shard, ring->home, out);
+        }
     }
 }
 
@@ -235,7 +250,9 @@ static int unpack_home(struct shard *shard, struct unpack *in)
         if (!home) {
             return -ENOMEM;
         }
+        home->durable = false; /* It goes on as it was. */
         home->next_offset = next_offset;
+        home->last = next_offset - 1;
         home->serial = serial;
         home->announce = announce;
     }

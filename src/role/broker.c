@@ -149,9 +149,7 @@ static int publish_and_wait(struct broker *broker, uint16_t from, const struct p
 
 int broker_publish(struct broker *broker, uint16_t from, const struct publish_order *order)
 {
-    struct cursor ignored;
-
-    if (once_find(&broker->once, order->once, broker->gs->server->shard->now_ns, &ignored)) {
+    if (once_find(&broker->once, order->once, broker->gs->server->shard->now_ns)) {
         answer(broker, from, order->reply_id, 0, true);
         return 0;
     }

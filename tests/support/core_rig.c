@@ -262,6 +262,11 @@ void rig_init(struct rig *rig, uint16_t shard_count)
     };
 }
 
+static void store_post(void *ctx, uint16_t shard, struct mail *mail)
+{
+    mail_chain_add(&((struct rig *)ctx)->shards[shard].in, mail);
+}
+
 void rig_start(struct rig *rig)
 {
     for (uint16_t i = 0; i < rig->settings.shard_count; i++) {
@@ -288,6 +293,11 @@ void rig_start(struct rig *rig)
         rs->rig = rig;
         slab_init(&rs->clients, sizeof(struct rig_client));
         assert_int_equal(shard_create(i, &rig->settings, &ports, &rs->clients, &rs->shard), 0);
+        if (rig->store) {
+            rig->store->ctx = rig;
+            rig->store->post = store_post;
+            durable_open(rs->shard, &rig->store->ports, rig->store->identity);
+        }
         shard_begin_turn(rs->shard, rig->now_ns);
     }
 }
@@ -309,7 +319,9 @@ void rig_fini(struct rig *rig)
             home_tick(rs->shard);
         }
         assert_int_equal(rs->shard->stats.channels, 0);
-        assert_int_equal(rs->shard->stats.homes, 0);
+        if (!rig->store) { /* Numbers of a durable channel are remembered. */
+            assert_int_equal(rs->shard->stats.homes, 0);
+        }
         assert_int_equal(rs->shard->stats.subscriptions, 0);
         assert_int_equal(rs->shard->stats.history_bytes, 0);
         assert_int_equal(rs->shard->unswept_bytes, 0);
@@ -445,6 +457,16 @@ void rig_turn(struct rig *rig)
     }
 }
 
+static bool step_store(struct rig *rig)
+{
+    bool more = false;
+
+    while (rig->store && !rig->store_waits && store_model_step(rig->store)) {
+        more = true;
+    }
+    return more;
+}
+
 void rig_run(struct rig *rig)
 {
     bool more = true;
@@ -457,7 +479,7 @@ void rig_run(struct rig *rig)
             more = rig_sweep(rig, i) || more;
         }
         rig_check_books(rig);
-        more = more || moves(rig);
+        more = step_store(rig) || more || moves(rig);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "base/slab.h"
 #include "core/settings.h"
 #include "core/shard.h"
+#include "tests/support/store_model.h"
 
 enum { RIG_SHARDS_MAX = 4, RIG_RESULTS_MAX = 64 };
 enum rig_framing { RIG_PLAIN, RIG_TOLD };
@@ -55,8 +56,10 @@ struct rig {
     struct cursor history_cursor;
     struct publish_result results[RIG_RESULTS_MAX];
     uint32_t result_count;
-    uint64_t wake_ms;     /* Last asked for; 0: never. */
-    bool closed_channels; /* interest() says: not fed yet. */
+    struct store_model *store; /* Set before rig_start(): namespaces may be durable. */
+    bool store_waits;          /* rig_run() does not let it carry out letters. */
+    uint64_t wake_ms;          /* Last asked for; 0: never. */
+    bool closed_channels;      /* interest() says: not fed yet. */
     uint32_t wanted, unwanted;
     bool moved; /* By rig_transfer(). */
 };

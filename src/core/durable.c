@@ -1,0 +1,366 @@
+#include "core/durable.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "core/home.h"
+#include "core/shard.h"
+
+enum { OPEN_BYTES_MAX = 256 * 1024, MS = 1000000 };
+
+struct append {
+    struct store_append letter; /* First. */
+    uint64_t bytes;
+};
+
+struct read {
+    struct store_read letter; /* First. */
+    struct mail_subscribe *mail;
+};
+
+struct hole {
+    uint64_t hash; /* First: this is a struct table_item. The channel's. */
+    uint64_t up_to;
+    bool asked; /* A letter is at the store. */
+    uint16_t name_len;
+    char name[];
+};
+
+static bool hole_equal(const struct table_item *item, const void *key)
+{
+    const struct hole *hole = (const struct hole *)item;
+    return span_equal(span_of(hole->name, hole->name_len), *(const struct span *)key);
+}
+
+static struct hole *hole_find(const struct shard *shard, uint64_t hash, struct span name)
+{
+    return (struct hole *)table_find(&shard->durable.holes, hash, hole_equal, &name);
+}
+
+void durable_open(
+    struct shard *shard, const struct store_ports *ports, struct store_identity identity)
+{
+    shard->durable.ports = ports;
+    shard->durable.identity = identity;
+    shard->durable.floor = history_start(identity.generation);
+}
+
+void durable_remember_key(struct shard *shard, const uint64_t key[2], uint64_t channel_hash,
+    struct cursor cursor, uint64_t age_ms)
+{
+    uint64_t age_ns = age_ms * MS;
+
+    once_add(&shard->once, key, channel_hash, shard->now_ns > age_ns ? shard->now_ns - age_ns : 0,
+        cursor);
+}
+
+bool durable_is(const struct shard *shard, const struct home *home)
+{
+    return shard->durable.ports && shard->settings->ns[home->ns].durability != DURABILITY_NONE;
+}
+
+bool durable_is_sync(const struct shard *shard, const struct home *home)
+{
+    return shard->durable.ports && shard->settings->ns[home->ns].durability == DURABILITY_SYNC;
+}
+
+/* ---- holes ---- */
+
+/* Asks the store to forget; tried again at a tick when it has no room. */
+static void fill_hole(struct shard *shard, struct hole *hole)
+{
+    struct store_clear *clear = hole->asked ? NULL : mem_try_zalloc(sizeof(*clear));
+
+    if (!clear) {
+        return;
+    }
+    clear->letter.mail = (struct mail){.kind = MAIL_STORE_CLEAR, .from = shard->index};
+    clear->up_to = hole->up_to;
+    clear->name_len = hole->name_len;
+    memcpy(clear->name, hole->name, hole->name_len);
+    if (shard->durable.ports->clear(shard->durable.ports->ctx, clear) != 0) {
+        mem_free(clear);
+        return;
+    }
+    hole->asked = true;
+    shard->durable.letters += 1;
+}
+
+void durable_clear(struct shard *shard, const struct home *home, uint64_t up_to)
+{
+    struct hole *hole = hole_find(shard, home->hash, home_name(home));
+
+    if (!hole) {
+        hole = mem_alloc(sizeof(*hole) + home->name_len); /* Not to be forgotten, memory or not. */
+        *hole = (struct hole){.hash = home->hash, .name_len = home->name_len};
+        memcpy(hole->name, home->name, home->name_len);
+        if (table_add(&shard->durable.holes, (struct table_item *)hole) != 0) {
+            check_failed("there is memory for a table", __FILE__, __LINE__);
+        }
+    }
+    hole->up_to = up_to > hole->up_to ? up_to : hole->up_to;
+    fill_hole(shard, hole);
+}
+
+bool durable_skips(const struct shard *shard, const struct home *home, uint64_t offset)
+{
+    const struct hole *hole =
+        shard->durable.holes.count ? hole_find(shard, home->hash, home_name(home)) : NULL;
+
+    return hole && offset < hole->up_to;
+}
+
+void durable_hear_clear(struct shard *shard, struct mail *mail)
+{
+    struct store_clear *clear = (struct store_clear *)mail;
+    struct span name = span_of(clear->name, clear->name_len);
+    struct hole *hole = hole_find(shard, shard_hash(shard, name), name);
+
+    shard->durable.letters -= 1;
+    if (hole) {
+        hole->asked = false;
+        if (clear->letter.err == 0 && hole->up_to <= clear->up_to) {
+            table_remove(&shard->durable.holes, (struct table_item *)hole);
+            mem_free(hole);
+        }
+    }
+    mem_free(clear);
+}
+
+/* ---- appending ---- */
+
+/* All of them are answered the same. */
+static void work_in(struct shard *shard, struct append *append, int err)
+{
+    for (uint32_t i = 0; i < append->letter.count; i++) {
+        shard->durable.failed += err != 0;
+        home_hear_stored(shard, append->letter.entries[i].pub, err);
+    }
+    mem_free(append);
+    struct mail *mail = shard->durable.followers.first;
+    shard->durable.followers = (struct mail_chain){0};
+    while (mail) { /* Some may go on waiting. */
+        struct mail *next = mail->next;
+        home_take(shard, (struct publication *)mail);
+        mail = next;
+    }
+}
+
+static void post_open(struct shard *shard)
+{
+    struct append *append = shard->durable.open;
+
+    if (!append) {
+        return;
+    }
+    shard->durable.open = NULL;
+    append->letter.time_ms = (uint64_t)((int64_t)(shard->now_ns / MS) + shard->durable.wall_ms);
+    int err = shard->durable.ports->append(shard->durable.ports->ctx, &append->letter);
+    if (!err) {
+        shard->durable.letters += 1;
+        return;
+    }
+    shard->durable.refusing = err == -EBUSY && shard->durable.letters;
+    work_in(shard, append, err);
+}
+
+void durable_post_all(struct shard *shard)
+{
+    post_open(shard);
+}
+
+/* The letter that is being filled, with room; NULL without memory. */
+static struct append *open_append(struct shard *shard)
+{
+    struct append *append = shard->durable.open;
+
+    if (append && (append->letter.count == STORE_APPEND_MAX || append->bytes > OPEN_BYTES_MAX)) {
+        post_open(shard);
+    }
+    append = shard->durable.open; /* Failing, posting may have begun another one. */
+    if (!append) {
+        append = mem_try_alloc(sizeof(*append));
+        if (append) {
+            append->letter.letter =
+                (struct store_letter){.mail = {.kind = MAIL_STORE_APPEND, .from = shard->index}};
+            append->letter.count = 0;
+            append->bytes = 0;
+        }
+        shard->durable.open = append;
+    }
+    return append;
+}
+
+void durable_append(struct shard *shard, struct home *home, struct publication *pub)
+{
+    const struct ns_settings *ns = &shard->settings->ns[home->ns];
+    struct append *append = open_append(shard);
+
+    pub->refs += 1;
+    if (!append) {
+        home_hear_stored(shard, pub, -ENOMEM);
+        return;
+    }
+    append->letter.entries[append->letter.count++] = (struct store_entry){.pub = pub,
+        .limits = {.messages = ns->history_messages,
+            .bytes = ns->history_bytes,
+            .age_ms = ns->history_age_ms}};
+    append->bytes += publication_size(pub);
+}
+
+void durable_follow(struct shard *shard, struct publication *pub)
+{
+    mail_chain_add(&shard->durable.followers, &pub->mail);
+}
+
+void durable_hear_append(struct shard *shard, struct mail *mail)
+{
+    struct append *append = (struct append *)mail;
+
+    shard->durable.letters -= 1;
+    shard->durable.refusing = false;
+    work_in(shard, append, append->letter.letter.err);
+}
+
+/* ---- reading ---- */
+
+/* Returns 0 or negative errno; the letter is taken only on success. */
+static int ask_page(struct shard *shard, struct mail_subscribe *mail)
+{
+    struct read *read = mem_try_zalloc(sizeof(*read));
+
+    if (!read) {
+        return -ENOMEM;
+    }
+    bool begin = mail->since.kind == SINCE_BEGIN;
+    read->mail = mail;
+    read->letter.letter.mail = (struct mail){.kind = MAIL_STORE_READ, .from = shard->index};
+    read->letter.from = begin ? STORE_FROM_BEGIN : STORE_FROM_AFTER;
+    read->letter.after = begin ? 0 : mail->since.cursor.offset;
+    read->letter.count_max = mail->page_count;
+    read->letter.bytes_max = mail->page_bytes;
+    read->letter.hash = mail->hash;
+    read->letter.name_len = mail->name_len;
+    memcpy(read->letter.name, mail->name, mail->name_len);
+    int err = shard->durable.ports->read(shard->durable.ports->ctx, &read->letter);
+    if (err) {
+        mem_free(read);
+        return err;
+    }
+    shard->durable.letters += 1;
+    return 0;
+}
+
+/* Without room it waits for the answer to another one, or for a tick. */
+void durable_read(struct shard *shard, const struct home *home, struct mail_subscribe *mail)
+{
+    (void)home;
+    if (shard->durable.reads.first || ask_page(shard, mail) != 0) {
+        mail_chain_add(&shard->durable.reads, &mail->mail);
+    }
+}
+
+static void ask_waiting(struct shard *shard)
+{
+    struct mail *mail = shard->durable.reads.first;
+
+    while (mail) {
+        struct mail *next = mail->next;
+        if (ask_page(shard, (struct mail_subscribe *)mail) != 0) {
+            break;
+        }
+        mail = next;
+    }
+    shard->durable.reads.first = mail;
+    if (!mail) {
+        shard->durable.reads.last = NULL;
+    }
+}
+
+void durable_hear_read(struct shard *shard, struct mail *mail)
+{
+    struct read *read = (struct read *)mail;
+
+    shard->durable.letters -= 1;
+    home_hear_read(shard, read->mail, &read->letter);
+    mem_free(read);
+    ask_waiting(shard);
+}
+
+/* ---- epochs ---- */
+
+void durable_begin_epoch(struct shard *shard)
+{
+    struct store_anew *anew = mem_zalloc(sizeof(*anew));
+
+    anew->letter.mail = (struct mail){.kind = MAIL_STORE_ANEW, .from = shard->index};
+    if (!shard->durable.ports || shard->durable.ports->anew(shard->durable.ports->ctx, anew) != 0) {
+        mem_free(anew); /* It is closing. */
+        return;
+    }
+    shard->durable.letters += 1;
+}
+
+struct mail_identity {
+    struct mail mail;
+    struct store_identity identity;
+};
+
+void durable_hear_anew(struct shard *shard, struct mail *mail)
+{
+    struct store_anew *anew = (struct store_anew *)mail;
+
+    shard->durable.letters -= 1;
+    for (uint16_t i = 0; anew->letter.err == 0 && i < shard->settings->shard_count; i++) {
+        struct mail_identity *identity = mem_alloc(sizeof(*identity));
+        *identity =
+            (struct mail_identity){.mail = {.kind = MAIL_IDENTITY}, .identity = anew->identity};
+        shard_post(shard, i, &identity->mail);
+    }
+    mem_free(anew);
+}
+
+void durable_hear_identity(struct shard *shard, struct mail *mail)
+{
+    struct mail_identity *letter = (struct mail_identity *)mail;
+
+    shard->durable.identity = letter->identity;
+    shard->durable.floor = history_start(letter->identity.generation);
+    shard->epoch_walk = (struct epoch_walk){.going = true};
+    mem_free(letter);
+}
+
+/* ---- life ---- */
+
+void durable_tick(struct shard *shard)
+{
+    size_t cursor = 0;
+    struct hole *hole;
+
+    if (!shard->durable.ports) {
+        return;
+    }
+    while ((hole = (struct hole *)table_next(&shard->durable.holes, &cursor))) {
+        fill_hole(shard, hole);
+    }
+    ask_waiting(shard);
+}
+
+void durable_fini(struct shard *shard)
+{
+    size_t cursor = 0;
+    struct table_item *hole;
+
+    CHECK(!shard->durable.open && !shard->durable.followers.first && shard->durable.letters == 0);
+    while ((hole = table_next(&shard->durable.holes, &cursor))) {
+        mem_free(hole);
+    }
+    table_fini(&shard->durable.holes);
+    for (struct mail *mail = shard->durable.reads.first; mail;) {
+        struct mail *next = mail->next;
+        mem_free(mail);
+        mail = next;
+    }
+}

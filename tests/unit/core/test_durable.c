@@ -1,0 +1,530 @@
+/* A durable history behind the store port: what is shown when, what a cursor is worth after a restart, and
+ * that nothing the store could not take is skipped in silence. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/home.h"
+#include "tests/support/core_rig.h"
+#include "tests/support/unit.h"
+
+static struct rig rig;
+static struct store_model model;
+static const char channel[] = "user:a";
+
+static void start_rig(uint16_t shards, uint8_t durability)
+{
+    rig_init(&rig, shards);
+    rig.store = &model;
+    rig.settings.ns[0].durability = durability;
+    rig_start(&rig);
+}
+
+static void start(uint16_t shards, uint8_t durability)
+{
+    store_model_init(&model, 77);
+    start_rig(shards, durability);
+}
+
+static void finish(void)
+{
+    rig_fini(&rig);
+    store_model_fini(&model);
+}
+
+/* The process ends, in the middle of what the store was asked, and another one begins. */
+static void crash(uint8_t durability)
+{
+    uint16_t shards = rig.settings.shard_count;
+
+    store_model_lose(&model);
+    rig.store_waits = false;
+    rig_run(&rig);
+    rig_fini(&rig);
+    store_model_reopen(&model);
+    start_rig(shards, durability);
+}
+
+static struct shard *home_shard(void)
+{
+    uint64_t hash = shard_hash(rig.shards[0].shard, span_str(channel));
+    return rig.shards[shard_home_of(rig.shards[0].shard, hash)].shard;
+}
+
+static void publish(const char *payload)
+{
+    assert_int_equal(rig_publish(&rig, 0, channel, payload), 0);
+    rig_run(&rig);
+}
+
+static void publish_many(unsigned first, unsigned last)
+{
+    char payload[16];
+
+    for (unsigned i = first; i <= last; i++) {
+        snprintf(payload, sizeof(payload), "m%u", i);
+        assert_int_equal(rig_publish(&rig, 0, channel, payload), 0);
+    }
+    rig_run(&rig);
+}
+
+/* The payloads alone; offsets are large numbers. */
+static const char *got(struct rig_client *client)
+{
+    static char text[20000];
+    size_t len = 0;
+
+    for (const char *at = rig_sent(client); *at;) {
+        const char *equals = strchr(at, '='), *end = strchr(at, ';');
+        if (at[0] == '!') {
+            equals = at - 1;
+        }
+        len += (size_t)snprintf(
+            text + len, sizeof(text) - len, "%.*s ", (int)(end - equals - 1), equals + 1);
+        at = end + 1;
+    }
+    text[len] = 0;
+    return text;
+}
+
+static struct rig_client *follow(const char *since)
+{
+    struct rig_client *client = rig_client(&rig, 0);
+    rig_subscribe(client, channel, RIG_TOLD, since);
+    return client;
+}
+
+static const char *text_of(struct cursor cursor)
+{
+    static char text[CURSOR_TEXT_MAX];
+    cursor_format(cursor, text);
+    return text;
+}
+
+static struct rig_client *resume(struct cursor cursor)
+{
+    return follow(text_of(cursor));
+}
+
+static struct publish_result publish_for_answer(const char *payload, uint32_t flags, uint64_t key)
+{
+    uint32_t before = rig.result_count;
+
+    assert_int_equal(rig_order(&rig, 0,
+                         (struct publish_order){.name = span_str(channel),
+                             .payload = span_str(payload),
+                             .flags = flags,
+                             .once = {key, key},
+                             .reply_id = 1}),
+        0);
+    rig_run(&rig);
+    return rig.result_count > before ? rig.results[before] : (struct publish_result){0};
+}
+
+static void async_is_shown_at_once_and_stored_soon(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    rig.store_waits = true;
+    struct rig_client *client = follow("");
+    publish_many(1, 3);
+    assert_string_equal(got(client), "m1 m2 m3 ");
+    assert_int_equal(model.appends, 0);
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_int_equal(model.appends, 1);
+    finish();
+}
+
+static void sync_is_shown_and_acknowledged_when_it_is_stored(void **state)
+{
+    (void)state;
+    start(2, DURABILITY_SYNC);
+    struct rig_client *client = follow("");
+    rig.store_waits = true;
+    assert_int_equal(publish_for_answer("m1", 0, 0).reply_id, 0);
+    publish("m2");
+    struct rig_client *late = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(late, channel, RIG_TOLD, "begin"), 0);
+    rig_run(&rig);
+    assert_string_equal(got(client), "");
+    assert_int_equal(rig.result_count, 0);
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_string_equal(got(client), "m1 m2 ");
+    assert_int_equal(rig.result_count, 1);
+    assert_true(rig.results[0].has_cursor);
+    publish("m3");
+    assert_string_equal(got(late), "m1 m2 m3 ");
+    finish();
+}
+
+static void an_answer_can_wait_for_the_store(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    rig.store_waits = true;
+    assert_int_equal(publish_for_answer("m1", PUBLICATION_ACK_STORED, 0).reply_id, 0);
+    assert_string_equal(got(client), "m1 ");
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_int_equal(rig.result_count, 1);
+    assert_int_equal(rig.results[0].err, 0);
+    finish();
+    start(1, DURABILITY_NONE);
+    assert_int_equal(publish_for_answer("m1", PUBLICATION_ACK_STORED, 0).err, -ENOTSUP);
+    finish();
+}
+
+static void after_a_restart_everything_stored_is_replayed_and_cursors_go_on(void **state)
+{
+    (void)state;
+    for (uint16_t shards = 1; shards <= 2; shards++) {
+        start(shards, DURABILITY_ASYNC);
+        struct rig_client *client = follow("");
+        publish_many(1, 5);
+        struct cursor third = {client->cursor.epoch, client->cursor.offset + 3};
+        crash(DURABILITY_ASYNC);
+        struct rig_client *back = resume(third), *all = follow("begin"), *live = follow("");
+        assert_int_equal(back->state, SUBSCRIBE_REPLAYED);
+        assert_int_equal(live->state, SUBSCRIBE_LIVE);
+        assert_string_equal(got(back), "m4 m5 ");
+        publish_many(6, 7);
+        assert_string_equal(got(back), "m4 m5 m6 m7 ");
+        assert_string_equal(got(all), "m1 m2 m3 m4 m5 m6 m7 ");
+        assert_string_equal(got(live), "m6 m7 ");
+        /* Where the live one began is a good place, too. */
+        struct rig_client *again = resume(live->cursor);
+        assert_string_equal(got(again), "m6 m7 ");
+        finish();
+    }
+}
+
+static void the_newest_cursor_of_the_former_life_is_live(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    publish_many(1, 5);
+    struct cursor last = {client->cursor.epoch, client->cursor.offset + 5};
+    crash(DURABILITY_ASYNC);
+    struct rig_client *back = resume(last);
+    assert_int_equal(back->state, SUBSCRIBE_LIVE);
+    publish("m6");
+    assert_string_equal(got(back), "m6 ");
+    finish();
+}
+
+static void what_a_crash_lost_is_answered_with_reset(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    publish_many(1, 2);
+    rig.store_waits = true;
+    publish_many(3, 4);
+    struct cursor lost = {client->cursor.epoch, client->cursor.offset + 4};
+    struct cursor kept = {client->cursor.epoch, client->cursor.offset + 1};
+    crash(DURABILITY_ASYNC);
+    publish("m5"); /* Has another number than the one that was lost. */
+    assert_int_equal(resume(lost)->state, SUBSCRIBE_RESET);
+    struct rig_client *back = resume(kept);
+    assert_int_equal(back->state, SUBSCRIBE_REPLAYED);
+    assert_string_equal(got(back), "m2 m5 ");
+    finish();
+}
+
+static void memory_answers_what_it_has_and_the_store_the_rest_in_pages(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    rig.settings.ns[0].history_messages = 100000;
+    rig.settings.replay_page_bytes = 2000;
+    struct rig_client *client = follow("");
+    struct cursor start_at = client->cursor;
+    publish_many(1, 300);
+    uint32_t reads = model.reads;
+    struct rig_client *near = resume((struct cursor){start_at.epoch, start_at.offset + 290});
+    assert_int_equal(model.reads, reads);
+    crash(DURABILITY_ASYNC);
+    rig.settings.ns[0].history_messages = 100000;
+    rig.settings.replay_page_bytes = 2000;
+    publish_many(301, 350);
+    struct rig_client *far = resume((struct cursor){start_at.epoch, start_at.offset + 10});
+    assert_true(model.reads > reads + 5);
+    publish_many(351, 352);
+    assert_int_equal(far->sub.delivered, 342);
+    assert_int_equal(far->answers, 1);
+    (void)near;
+    unsigned next = 11;
+    for (const char *at = got(far); *at; at = strchr(at, ' ') + 1, next++) {
+        char expected[16];
+        snprintf(expected, sizeof(expected), "m%u ", next);
+        assert_int_equal(strncmp(at, expected, strlen(expected)), 0);
+    }
+    assert_int_equal(next, 353);
+    finish();
+}
+
+static void a_cursor_whose_event_is_on_the_way_to_the_store_waits_for_it(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    rig.settings.ns[0].history_messages = 100;
+    struct rig_client *client = follow("");
+    rig.store_waits = true;
+    publish_many(1, 150); /* The ring holds 100; the store has none yet. */
+    struct rig_client *back = rig_client(&rig, 0);
+    assert_int_equal(
+        rig_ask(back, channel, RIG_TOLD,
+            text_of((struct cursor){client->cursor.epoch, client->cursor.offset + 20})),
+        0);
+    for (int i = 0; i < 5; i++) {
+        rig_turn(&rig);
+    }
+    rig.store_waits = false;
+    rig_run(&rig);
+    /* The store trimmed it by number meanwhile: told, not skipped. */
+    assert_int_equal(back->answers, 1);
+    assert_int_equal(back->state, SUBSCRIBE_RESET);
+    finish();
+}
+
+static void history_is_read_from_the_store(void **state)
+{
+    (void)state;
+    uint64_t id;
+    start(1, DURABILITY_ASYNC);
+    publish_many(1, 5);
+    crash(DURABILITY_ASYNC);
+    assert_int_equal(shard_history(rig.shards[0].shard, span_str(channel),
+                         since_parse(span_str("begin")), 3, UINT32_MAX, &id),
+        0);
+    rig_run(&rig);
+    assert_int_equal(rig.history_answers, 1);
+    assert_true(rig.history_more);
+    assert_int_equal(rig.history_state, SUBSCRIBE_REPLAYED);
+    struct since since = {.kind = SINCE_CURSOR, .cursor = rig.history_cursor};
+    assert_int_equal(
+        shard_history(rig.shards[0].shard, span_str(channel), since, 3, UINT32_MAX, &id), 0);
+    rig_run(&rig);
+    assert_false(rig.history_more);
+    assert_non_null(strstr((const char *)rig.history.data, "=m4;"));
+    assert_non_null(strstr((const char *)rig.history.data, "=m5;"));
+    assert_int_equal(shard_history(rig.shards[0].shard, span_str("user:nobody"),
+                         since_parse(span_str("begin")), 3, UINT32_MAX, &id),
+        0);
+    rig_run(&rig);
+    assert_int_equal(rig.history_state, SUBSCRIBE_LIVE);
+    finish();
+}
+
+static void what_the_store_refused_leaves_a_hole_that_is_told(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    publish_many(1, 2);
+    model.append_err = -ENOSPC;
+    publish_many(3, 4);
+    model.append_err = 0;
+    publish_many(5, 6);
+    assert_string_equal(got(client), "m1 m2 m3 m4 m5 m6 ");
+    home_tick(home_shard());
+    rig_run(&rig);
+    struct cursor before = {client->cursor.epoch, client->cursor.offset + 2};
+    struct cursor after = {client->cursor.epoch, client->cursor.offset + 5};
+    crash(DURABILITY_ASYNC);
+    assert_int_equal(resume(before)->state, SUBSCRIBE_RESET);
+    assert_string_equal(got(resume(after)), "m6 ");
+    finish();
+}
+
+static void a_sync_publisher_hears_that_it_could_not_be_stored(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    struct rig_client *client = follow("");
+    publish("m1");
+    model.append_err = -ENOSPC;
+    assert_int_equal(publish_for_answer("m2", 0, 5).err, -ENOSPC);
+    model.append_err = 0;
+    struct publish_result again = publish_for_answer("m2", 0, 5);
+    assert_int_equal(again.err, 0);
+    assert_false(again.duplicate);
+    assert_string_equal(got(client), "m1 m2 ");
+    struct rig_client *back =
+        resume((struct cursor){client->cursor.epoch, client->cursor.offset + 1});
+    assert_string_equal(got(back), "m2 ");
+    finish();
+}
+
+static void a_duplicate_waits_for_what_becomes_of_the_first(void **state)
+{
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        start(1, DURABILITY_SYNC);
+        struct rig_client *client = follow("");
+        rig.store_waits = true;
+        publish_for_answer("m1", 0, 9);
+        publish_for_answer("m1", 0, 9);
+        assert_int_equal(rig.result_count, 0);
+        model.append_err = fails ? -ENOSPC : 0;
+        assert_true(store_model_step(&model));
+        model.append_err = 0;
+        rig.store_waits = false;
+        rig_run(&rig);
+        assert_int_equal(rig.result_count, 2);
+        assert_int_equal(rig.results[0].err, fails ? -ENOSPC : 0);
+        assert_int_equal(rig.results[1].err, 0);
+        assert_int_equal(rig.results[1].duplicate, !fails);
+        assert_string_equal(got(client), "m1 ");
+        finish();
+    }
+}
+
+static void a_store_without_room_makes_publishers_wait(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    rig.store_waits = true;
+    publish("m1");
+    model.refuse = -EBUSY;
+    assert_int_equal(publish_for_answer("m2", PUBLICATION_MAY_REFUSE, 0).err, -EBUSY);
+    model.refuse = 0;
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_int_equal(publish_for_answer("m3", PUBLICATION_MAY_REFUSE, 0).err, 0);
+    finish();
+}
+
+static void a_read_that_finds_no_room_is_tried_again(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    publish_many(1, 3);
+    model.refuse = -EBUSY;
+    struct rig_client *client = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(client, channel, RIG_TOLD, "begin"), 0);
+    rig_run(&rig);
+    assert_int_equal(client->answers, 0);
+    model.refuse = 0;
+    home_tick(home_shard());
+    rig_run(&rig);
+    assert_string_equal(got(client), "m1 m2 m3 ");
+    finish();
+}
+
+static void a_new_epoch_resets_and_goes_on(void **state)
+{
+    (void)state;
+    start(2, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    publish_many(1, 3);
+    struct cursor old = {client->cursor.epoch, client->cursor.offset + 3};
+    durable_begin_epoch(rig.shards[0].shard);
+    rig_run(&rig);
+    home_tick(home_shard());
+    rig_run(&rig);
+    assert_int_equal(client->restarts, 1);
+    assert_int_not_equal(client->cursor.epoch, old.epoch);
+    assert_int_equal(resume(old)->state, SUBSCRIBE_RESET);
+    publish("m4");
+    assert_string_equal(got(client), "m1 m2 m3 m4 ");
+    assert_string_equal(got(follow("begin")), "m4 ");
+    finish();
+}
+
+static void what_waits_for_the_store_when_an_epoch_begins_is_numbered_anew(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    struct rig_client *client = follow("");
+    rig.store_waits = true;
+    durable_begin_epoch(rig.shards[0].shard);
+    publish("m1");
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_string_equal(got(client), "m1 ");
+    assert_string_equal(got(follow("begin")), "m1 ");
+    finish();
+}
+
+static void one_channels_new_beginning_is_a_reset_too(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    publish_many(1, 3);
+    struct cursor old = {client->cursor.epoch, client->cursor.offset + 3};
+    home_new_epoch(home_shard(), span_str(channel));
+    rig_run(&rig);
+    assert_int_equal(client->restarts, 1);
+    publish("m4");
+    assert_int_equal(resume(old)->state, SUBSCRIBE_RESET);
+    assert_string_equal(got(resume(client->cursor)), "m4 ");
+    crash(DURABILITY_ASYNC);
+    assert_int_equal(resume(old)->state, SUBSCRIBE_RESET);
+    finish();
+}
+
+static void an_idempotency_key_is_known_after_a_restart(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    const uint64_t key[2] = {5, 5};
+    durable_remember_key(home_shard(), key, 1, (struct cursor){7, 8}, 1000);
+    struct publish_result result = publish_for_answer("m", 0, 5);
+    assert_true(result.duplicate);
+    assert_int_equal(result.cursor.offset, 8);
+    finish();
+}
+
+static void a_channel_in_memory_beside_a_durable_one_is_as_before(void **state)
+{
+    (void)state;
+    store_model_init(&model, 77);
+    rig_init(&rig, 1);
+    rig.store = &model;
+    rig.settings.ns_count = 2;
+    rig.settings.ns[1] = rig.settings.ns[0];
+    strcpy(rig.settings.ns[1].name, "user");
+    rig.settings.ns[1].durability = DURABILITY_ASYNC;
+    rig_start(&rig);
+    publish("durable");
+    assert_int_equal(rig_publish(&rig, 0, "room:x", "m"), 0);
+    rig_run(&rig);
+    struct rig_client *client = rig_client(&rig, 0);
+    rig_subscribe(client, "room:x", RIG_TOLD, "begin");
+    assert_string_equal(rig_sent(client), "1=m;");
+    assert_int_equal(model.appends, 1);
+    finish();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(async_is_shown_at_once_and_stored_soon),
+        cmocka_unit_test(sync_is_shown_and_acknowledged_when_it_is_stored),
+        cmocka_unit_test(an_answer_can_wait_for_the_store),
+        cmocka_unit_test(after_a_restart_everything_stored_is_replayed_and_cursors_go_on),
+        cmocka_unit_test(the_newest_cursor_of_the_former_life_is_live),
+        cmocka_unit_test(what_a_crash_lost_is_answered_with_reset),
+        cmocka_unit_test(memory_answers_what_it_has_and_the_store_the_rest_in_pages),
+        cmocka_unit_test(a_cursor_whose_event_is_on_the_way_to_the_store_waits_for_it),
+        cmocka_unit_test(history_is_read_from_the_store),
+        cmocka_unit_test(what_the_store_refused_leaves_a_hole_that_is_told),
+        cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),
+        cmocka_unit_test(a_duplicate_waits_for_what_becomes_of_the_first),
+        cmocka_unit_test(a_store_without_room_makes_publishers_wait),
+        cmocka_unit_test(a_read_that_finds_no_room_is_tried_again),
+        cmocka_unit_test(a_new_epoch_resets_and_goes_on),
+        cmocka_unit_test(what_waits_for_the_store_when_an_epoch_begins_is_numbered_anew),
+        cmocka_unit_test(one_channels_new_beginning_is_a_reset_too),
+        cmocka_unit_test(an_idempotency_key_is_known_after_a_restart),
+        cmocka_unit_test(a_channel_in_memory_beside_a_durable_one_is_as_before),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
