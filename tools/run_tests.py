@@ -358,6 +358,8 @@ def main():
     parser.add_argument("--runs", type=int)
     args = parser.parse_args()
     tally, chosen = Tally(), Filter(args.filter)
+    if args.all:
+        os.environ["FANOUT_TEST_ALL"] = "1"  # More rounds, in C as in node.
     started = time.monotonic()
     if args.only == "sim":
         run_sim(tally, chosen, args.seed, args.runs)

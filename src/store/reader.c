@@ -321,22 +321,6 @@ static int read_page(struct reader *reader)
     return end_page(reader, r, reader->row.newest);
 }
 
-/* Within the guard. */
-static int read_letter(void *arg)
-{
-    struct reader *reader = arg;
-    struct format_meta meta;
-
-    int r = db_get_meta(&reader->store->db, reader->txn, &meta);
-    if (r == 0) {
-        r = load_row(reader, &meta);
-        fill_bounds(reader, &meta);
-    }
-    return r ? r : read_page(reader);
-}
-
-/* ---- The thread ---- */
-
 static int renew(struct reader *reader)
 {
     int r;
@@ -355,6 +339,25 @@ static int renew(struct reader *reader)
     return db_err(mdb_cursor_open(reader->txn, reader->store->db.records, &reader->cursor));
 }
 
+/* Within the guard. */
+static int read_letter(void *arg)
+{
+    struct reader *reader = arg;
+    struct format_meta meta;
+
+    int r = renew(reader);
+    if (r == 0) {
+        r = db_get_meta(&reader->store->db, reader->txn, &meta);
+    }
+    if (r == 0) {
+        r = load_row(reader, &meta);
+        fill_bounds(reader, &meta);
+    }
+    return r ? r : read_page(reader);
+}
+
+/* ---- The thread ---- */
+
 static void answer(struct reader *reader, struct store_read *letter)
 {
     uint64_t start_ns = clock_now_ns();
@@ -370,9 +373,8 @@ static void answer(struct reader *reader, struct store_read *letter)
     reader->row = (struct format_channel){0};
     reader->bytes = 0;
     reader->cap = 0;
-    int r = renew(reader);
-    if (r == 0) {
-        r = guard_run(read_letter, reader);
+    int r = guard_run(read_letter, reader);
+    if (reader->txn) {
         mdb_txn_reset(reader->txn);
     }
     if (r == -EFAULT || r == -EBADMSG) {
