@@ -16,6 +16,8 @@
 #include "core/store.h"
 #include "store/db.h"
 
+enum { CHANNELS_MINUTE_MS = 60000 };
+
 struct channel_row {
     uint64_t hash; /* First: this is a struct table_item. */
     struct channel_row *next;
@@ -75,5 +77,9 @@ MUST_USE int channels_walk(struct channels *channels, struct bytes *name, uint32
 
 /* Writes the rows. */
 MUST_USE int channels_flush(struct channels *channels);
+
+/* Internal to channels and channels_trim: the channel's row, a new one when there is none. */
+MUST_USE int channels_row(
+    struct channels *channels, struct span name, struct channel_row **ret_channel);
 
 #endif

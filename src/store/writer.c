@@ -64,7 +64,6 @@ static struct mail *take_first(struct mail_chain *chain)
 struct work {
     struct writer *writer;
     bool make_room; /* Only evict. */
-    uint64_t commit_ns;
 };
 
 static bool is_ours(const struct format_meta *meta, const struct publication *pub)
@@ -242,7 +241,9 @@ static int transact(void *arg)
     if (r == 0) {
         store->meta = meta;
         count_work(store, &channels, used);
-        count_commit(store, clock_now_ns() - start_ns);
+        if (work->writer->group.first) {
+            count_commit(store, clock_now_ns() - start_ns);
+        }
     }
     return r;
 }
@@ -291,8 +292,7 @@ static int commit_group(struct writer *writer)
         struct work room = {.writer = writer, .make_room = true};
         r = guard_run(transact, &room);
         if (r == 0 || r == -ENOBUFS) {
-            int again = guard_run(transact, &work);
-            r = again;
+            r = guard_run(transact, &work);
         }
     }
     if (r == -ENOBUFS || (r == -EIO && db_looks_full(&store->db))) {
