@@ -225,6 +225,25 @@ def run_meson(tally, name, what, chosen, suites=(), without=(), extra_args=""):
 # --- node tests ---------------------------------------------------------------------------------
 
 
+def build_client(tally):
+    """Builds the client library; a type error is one failed test, a clean build one that passed."""
+    status, output = run([ROOT / "dev", "internal-client"])
+    tally.add(int(status == 0), [] if status == 0 else [("clients/js: build and types", output)])
+    return status == 0
+
+
+def run_client(tally, chosen):
+    """The unit tests of clients/js, on what it publishes. The integration tests use the same build."""
+    files = sorted((ROOT / "clients" / "js" / "test").glob("*.test.mjs"))
+    files = [f for f in files if chosen(f"clients/js/test/{f.name}")]
+    integration = [f for f in (ROOT / "tests" / "integration").glob("client_*.test.mjs") if chosen(f"integration/{f.name}")]
+    if not files and not integration:
+        return
+    part("client library: clients/js, types and unit tests")
+    if build_client(tally) and files:
+        run_node_files(tally, "clients/js", files, dict(os.environ), "2")
+
+
 def run_node(tally, kind, what, chosen, binary, all_tiers):
     files = sorted((ROOT / "tests" / kind).glob("*.test.mjs"))
     files = [f for f in files if chosen(f"{kind}/{f.name}")]
@@ -243,15 +262,18 @@ def run_node(tally, kind, what, chosen, binary, all_tiers):
     if all_tiers:
         env["FANOUT_TEST_ALL"] = "1"
         env.setdefault("FANOUT_TEST_FILE_TIMEOUT_MS", "1800000")
-    started = time.monotonic()
     # Two files at a time keep two cores busy; a browser is a crowd of its own.
-    concurrency = "1" if kind == "browser" else "2"
+    run_node_files(tally, f"tests/{kind}", files, env, "1" if kind == "browser" else "2")
+
+
+def run_node_files(tally, where, files, env, concurrency):
+    started = time.monotonic()
     with tempfile.NamedTemporaryFile(suffix=".json") as result:
         command = sanitizer_prefix() + ["node", "tests/support/run.mjs", result.name, concurrency]
         done = subprocess.run(command + [str(f) for f in files], cwd=ROOT, env=env, check=False)
         text = Path(result.name).read_text()
     if done.returncode != 0 or not text:
-        tally.add(0, [(kind, f"the runner of tests/{kind} ended with status {done.returncode}")])
+        tally.add(0, [(where, f"the runner of {where} ended with status {done.returncode}")])
         return
     passed, failed = 0, 0
     for book in json.loads(text):
@@ -328,6 +350,7 @@ def run_everything(tally, chosen, all_tiers):
     run_meson(
         tally, "asan", "C tests: unit, simulation, fuzz regressions; AddressSanitizer and UBSan", chosen
     )
+    run_client(tally, chosen)
     run_meson(tally, "tsan", "C tests: the threaded parts under ThreadSanitizer", chosen, suites=("tsan",))
     run_node(
         tally, "integration", "integration: the contracts, with real Redis and real clients",
