@@ -70,8 +70,8 @@ export class Hybrid {
   #due(): void {
     const { backoff, pollMs } = this.#options
     this.#lastOwn = this.#env.now()
-    this.#schedule(this.#interval)
     if (backoff) this.#interval = Math.min(backoff.maxMs, this.#interval * backoff.factor)
+    this.#schedule(this.#interval)
     if (this.#polling) return
     this.#polling = true
     this.#poll()
