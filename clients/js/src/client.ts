@@ -239,8 +239,11 @@ export class FanoutClient {
     let page: HistoryPage
     try {
       page = await this.#httpHistory(channel, since, HISTORY_LIMIT)
-    } catch {
-      return own(channel, since, HISTORY_LIMIT)
+    } catch (refused) {
+      return own(channel, since, HISTORY_LIMIT).catch((error: FanoutError) => {
+        const answered = error.code !== 'timeout' && error.code !== 'busy' && error.status === undefined
+        throw answered && asFanoutError(refused).final ? refused : error
+      })
     }
     const [asked, got] = [parseCursor(since), parseCursor(page.cursor)]
     if (page.state !== 'reset' || !asked || asked.epoch === got?.epoch) return page

@@ -85,10 +85,11 @@ export class PollTransport implements Transport {
     const { sink } = this.#context
     const cursors = answer.cursor.split(',')
     const ends: StateNotice[] = []
-    group.forEach(({ channel, since }, i) => {
+    group.forEach((request, i) => {
+      const { channel } = request
       const end = cursors[i]
       if (!end || end === '-') return
-      const state = answer.states?.[channel] ?? ownState(answer.state, since(), end)
+      const state = answer.states?.[channel] ?? ownState(answer.state, request.since(), end)
       const first = parseCursor(answer.events.find((event) => event.channel === channel)?.cursor)
       if (!told.has(channel) || state === 'reset') sink.state({ channel, state, cursor: first ? formatCursor(before(first)) : end })
       told.add(channel)
