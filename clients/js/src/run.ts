@@ -45,6 +45,9 @@ export class Run {
   #etag: string | null = null
   #state: ConnectionState = 'catching-up'
   #settle!: (status: RunStatus) => void
+  #connected!: () => void
+  /** Settles when the socket is there or, without one, a poll was answered: events from then on are seen. */
+  readonly ready: Promise<void> = new Promise((done) => { this.#connected = done })
   /** Settles with the outcome when a terminal event is known. */
   readonly finished: Promise<RunStatus> = new Promise((done) => { this.#settle = done })
 
@@ -62,6 +65,7 @@ export class Run {
       onState: () => this.#changed(false)
     })
     this.#hybrid.start()
+    this.#changed(false)
     if (options.pollAtStart) this.#hybrid.pollNow()
   }
 
@@ -134,6 +138,7 @@ export class Run {
       this.#settle(this.status)
     }
     const { state } = this
+    if (state === 'live' || state === 'polling') this.#connected()
     if (!events && state === this.#state) return
     this.#state = state
     try {
