@@ -233,11 +233,11 @@ def build_client(tally):
 
 
 def run_client(tally, chosen):
-    """The unit tests of clients/js, on what it publishes. The integration tests use the same build."""
+    """The unit tests of clients/js, on what it publishes. tests/*/client*.test.mjs use the same build."""
     files = sorted((ROOT / "clients" / "js" / "test").glob("*.test.mjs"))
     files = [f for f in files if chosen(f"clients/js/test/{f.name}")]
-    integration = [f for f in (ROOT / "tests" / "integration").glob("client_*.test.mjs") if chosen(f"integration/{f.name}")]
-    if not files and not integration:
+    users = (ROOT / "tests").glob("*/client*.test.mjs")
+    if not files and not any(chosen(f"{f.parent.name}/{f.name}") for f in users):
         return
     part("client library: clients/js, types and unit tests")
     if build_client(tally) and files:
