@@ -147,6 +147,7 @@ test('WebSocket twice in vain → server-sent events; a minute later back, make 
   gateway.open()
   await settle()
   assert.equal(client.transport, 'websocket')
+  assert.equal(world.requestsTo('/sse')[0].signal.aborted, true)
   assert.deepEqual(gateway.commands[0].subscribe, { channel: 'a:1', since: 'e1:2' })
   gateway.publish('a:1', 3)
   assert.deepEqual([got, client.state], [[1, 2, 3], 'live'])
@@ -180,13 +181,13 @@ test('where /sse is not there it is long polling at once; the state says polling
 })
 
 test('without a WebSocket it begins with server-sent events', async () => {
-  const { world, client } = scene({ environment: undefined })
-  assert.ok(client)
+  const world = new World()
   const none = connect('http://gateway', { environment: { ...world.environment, WebSocket: undefined }, transports: ['websocket', 'sse'] })
   world.answer = () => 'hang'
   none.subscribe('a:1')
   await world.advance(0)
   assert.deepEqual(world.requests.map(({ path }) => path), ['/sse'])
+  assert.throws(() => connect('http://gateway', { environment: { ...world.environment, WebSocket: undefined }, transports: ['websocket'] }), { code: 'no_transport' })
 })
 
 test('a silent connection is asked for a sign of life, twice, and then replaced', async () => {

@@ -121,10 +121,11 @@ test('a gap notice is filled; one of what is behind is not', async () => {
   gateway.send(C, { gap: { channel: C, from: 1, to: 1, reason: 'slow' } })
   await settle()
   assert.deepEqual(histories(world), [])
-  lose(2, 3)
-  gateway.send(C, { gap: { channel: C, from: 2, to: 3, reason: 'slow' } })
+  gateway.pageMax = 2
+  lose(2, 3, 4, 5, 6)
+  gateway.send(C, { gap: { channel: C, from: 2, to: 6, reason: 'slow' } })
   await settle()
-  assert.deepEqual(items, [1, 2, 3])
+  assert.deepEqual(items, [1, 2, 3, 4, 5, 6])
 })
 
 test('a history that no longer reaches is a reset; what was received since is delivered', async () => {
@@ -192,6 +193,10 @@ test('the promise of onReset holds delivery back, also over a reconnect', async 
   assert.deepEqual(items, [1, 'reset e2:0'])
   world.socket.drop()
   await world.advance(500)
+  world.socket.open().say({ channel: C, cursor: 'e2:1', data: 'a' }) // Before the answer to the subscription.
+  assert.deepEqual(items, [1, 'reset e2:0'])
+  world.socket.drop()
+  await world.advance(1000)
   await gateway.up()
   publish('c')
   await world.advance(1000)
@@ -219,7 +224,7 @@ test('answers to a subscription that are lost are asked for again', async () => 
 })
 
 test('the acknowledgement and the notice are told once, whichever is lost', async () => {
-  for (const lost of ['ok', 'state']) {
+  for (const lost of ['ok', 'state', 'neither']) {
     const { world, gateway, items, publish, subscription } = await scene({ since: 'e0:7', up: false })
     publish(1)
     await world.advance(0)

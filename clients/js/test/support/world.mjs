@@ -22,7 +22,7 @@ export class World {
   #next = 1
   time = 0
   sockets = []
-  /** { url, path, at, method, headers } of every request. */
+  /** { url, path, query, at, method, headers, body, signal } of every request. */
   requests = []
   /** (request) => { status?, body?, headers? } | Response; throw = unreachable; 'hang' = no answer. */
   answer = () => { throw new TypeError('fetch failed') }
@@ -70,7 +70,7 @@ export class World {
 
   async #fetch(url, { method = 'GET', headers = {}, body, signal } = {}) {
     const { pathname, searchParams } = new URL(url)
-    const request = { url, path: pathname, query: searchParams, at: this.time, method, headers, body: body && JSON.parse(body) }
+    const request = { url, path: pathname, query: searchParams, at: this.time, method, headers, signal, body: body && JSON.parse(body) }
     this.requests.push(request)
     const answer = await this.answer(request)
     if (signal?.aborted) throw signal.reason
