@@ -94,6 +94,19 @@ describe('one gateway', () => {
     await assert.rejects(client.history('NOT A CHANNEL'), { status: 400 })
   })
 
+  test('types: the gateway filters; batchMs: it gathers, and nothing looks different', async (t) => {
+    const client = fanoutClient(t, at.server)
+    const some = follow(client, 'orders:types', { types: ['paid', 'node_*'] })
+    const gathered = follow(client, 'orders:batch', { since: 'begin', batchMs: 20 })
+    await Promise.all([some.subscription.ready, gathered.subscription.ready])
+    for (const type of ['paid', 'sent', 'node_a', 'nodes', 'node_b']) await client.publish('orders:types', { type })
+    await Promise.all(range(30).map((i) => client.publish('orders:batch', i)))
+    await until('all of them', () => some.items.length === 3 && gathered.items.length === 30)
+    assert.deepEqual(some.data.map(({ type }) => type), ['paid', 'node_a', 'node_b'])
+    assert.deepEqual(gathered.data.toSorted((a, b) => a - b), range(30))
+    assert.deepEqual([some.resets, gathered.resets], [[], []])
+  })
+
   test('history in pages, and a cursor kept from before', async (t) => {
     const client = fanoutClient(t, at.server)
     for (let i = 0; i < 25; i++) await client.publish('orders:pages', i)
