@@ -289,49 +289,6 @@ void durable_hear_read(struct shard *shard, struct mail *mail)
     ask_waiting(shard);
 }
 
-/* ---- epochs ---- */
-
-void durable_begin_epoch(struct shard *shard)
-{
-    struct store_anew *anew = mem_zalloc(sizeof(*anew));
-
-    anew->letter.mail = (struct mail){.kind = MAIL_STORE_ANEW, .from = shard->index};
-    if (!shard->durable.ports || shard->durable.ports->anew(shard->durable.ports->ctx, anew) != 0) {
-        mem_free(anew); /* It is closing. */
-        return;
-    }
-    shard->durable.letters += 1;
-}
-
-struct mail_identity {
-    struct mail mail;
-    struct store_identity identity;
-};
-
-void durable_hear_anew(struct shard *shard, struct mail *mail)
-{
-    struct store_anew *anew = (struct store_anew *)mail;
-
-    shard->durable.letters -= 1;
-    for (uint16_t i = 0; anew->letter.err == 0 && i < shard->settings->shard_count; i++) {
-        struct mail_identity *identity = mem_alloc(sizeof(*identity));
-        *identity =
-            (struct mail_identity){.mail = {.kind = MAIL_IDENTITY}, .identity = anew->identity};
-        shard_post(shard, i, &identity->mail);
-    }
-    mem_free(anew);
-}
-
-void durable_hear_identity(struct shard *shard, struct mail *mail)
-{
-    struct mail_identity *letter = (struct mail_identity *)mail;
-
-    shard->durable.identity = letter->identity;
-    shard->durable.floor = history_start(letter->identity.generation);
-    shard->epoch_walk = (struct epoch_walk){.going = true};
-    mem_free(letter);
-}
-
 /* ---- life ---- */
 
 void durable_tick(struct shard *shard)
@@ -346,6 +303,44 @@ void durable_tick(struct shard *shard)
         fill_hole(shard, hole);
     }
     ask_waiting(shard);
+}
+
+static int closed_append(void *ctx, struct store_append *letter)
+{
+    (void)ctx;
+    (void)letter;
+    return -ESHUTDOWN;
+}
+
+static int closed_read(void *ctx, struct store_read *letter)
+{
+    (void)ctx;
+    (void)letter;
+    return -ESHUTDOWN;
+}
+
+static int closed_clear(void *ctx, struct store_clear *letter)
+{
+    (void)ctx;
+    (void)letter;
+    return -ESHUTDOWN;
+}
+
+static int closed_anew(void *ctx, struct store_anew *letter)
+{
+    (void)ctx;
+    (void)letter;
+    return -ESHUTDOWN;
+}
+
+void durable_close(struct shard *shard)
+{
+    static const struct store_ports closed = {
+        NULL, closed_append, closed_read, closed_clear, closed_anew};
+
+    if (shard->durable.ports) {
+        shard->durable.ports = &closed;
+    }
 }
 
 void durable_fini(struct shard *shard)

@@ -41,6 +41,9 @@ struct durable {
 void durable_open(
     struct shard *shard, const struct store_ports *ports, struct store_identity identity);
 
+/* The store takes no more letters. */
+void durable_close(struct shard *shard);
+
 /* An idempotency key that was used before the restart. */
 void durable_remember_key(struct shard *shard, const uint64_t key[2], uint64_t channel_hash,
     struct cursor cursor, uint64_t age_ms);
@@ -68,9 +71,6 @@ bool durable_skips(const struct shard *shard, const struct home *home, uint64_t 
 /* History up to this offset is to be forgotten. */
 void durable_clear(struct shard *shard, const struct home *home, uint64_t up_to);
 
-/* Every channel's history begins anew: asks the store, and then tells all shards. On one shard. */
-void durable_begin_epoch(struct shard *shard);
-
 /* Tries again what the store had no room for. */
 void durable_tick(struct shard *shard);
 
@@ -78,8 +78,6 @@ void durable_tick(struct shard *shard);
 void durable_hear_append(struct shard *shard, struct mail *mail);
 void durable_hear_read(struct shard *shard, struct mail *mail);
 void durable_hear_clear(struct shard *shard, struct mail *mail);
-void durable_hear_anew(struct shard *shard, struct mail *mail);
-void durable_hear_identity(struct shard *shard, struct mail *mail);
 
 void durable_fini(struct shard *shard);
 

@@ -49,9 +49,6 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
         .ns = settings_ns(shard->settings, name_namespace(name)),
     };
     home->durable = durable_is(shard, home);
-    if (home->durable) {
-        home->serial = shard->durable.identity.serial;
-    }
     home->last = floor_of(shard, home->durable);
     home->next_offset = home->last + 1;
     memcpy(home->name, name.data, name.len);
@@ -248,13 +245,6 @@ void home_publish(struct shard *shard, struct publication *pub)
 
 /* ---- what the store says ---- */
 
-/* Numbered in an epoch that is over, or before a place that nobody may go back to: once more. */
-static bool is_outdated(
-    const struct shard *shard, const struct home *home, const struct publication *pub)
-{
-    return pub->epoch != home_epoch(shard, home) || pub->offset <= home->last;
-}
-
 static void hear_awaited(struct shard *shard, struct publication *pub, int err)
 {
     struct home *home = home_find(shard, pub->hash, publication_name(pub));
@@ -263,11 +253,7 @@ static void hear_awaited(struct shard *shard, struct publication *pub, int err)
     home->unstored -= 1;
     pub->flags &= ~(uint32_t)PUBLICATION_SHOW_STORED;
     home_freshen(shard, home);
-    if (err == -ESTALE || (!err && is_outdated(shard, home, pub))) {
-        once_forget(&shard->once, pub->once);
-        home_take(shard, pub);
-        return;
-    }
+    pub->epoch = home_epoch(shard, home); /* That of the moment it is shown. */
     if (err) {
         once_forget(&shard->once, pub->once);
         ring_clear(shard, home->ring); /* Its number is missing now, and a ring has no holes. */
@@ -288,7 +274,7 @@ void home_hear_stored(struct shard *shard, struct publication *pub, int err)
         return;
     }
     struct home *home = home_find(shard, pub->hash, publication_name(pub));
-    if (err && err != -ESTALE && home && pub->epoch == home_epoch(shard, home)) {
+    if (err && home) {
         durable_clear(shard, home, pub->offset);
     }
     if (pub->flags & PUBLICATION_ACK_STORED) {
@@ -312,28 +298,11 @@ void home_post_epoch(struct shard *shard, const struct home *home, uint16_t list
     shard_post(shard, listener, &mail->mail);
 }
 
+/* What a store kept stays: it is shown from the beginning, though no cursor from before goes on. */
 static void begin_epoch(struct shard *shard, struct home *home)
 {
-    if (home->durable) {
-        home->serial = shard->durable.identity.serial;
-        home->last = history_start(shard->durable.identity.generation);
-        home->next_offset = home->last + 1;
-    } else {
-        home->serial = shard->serial;
-    }
+    home->serial = shard->serial;
     ring_clear(shard, home->ring);
-    for (uint64_t left = home->shards; left; left &= left - 1) {
-        home_post_epoch(shard, home, (uint16_t)__builtin_ctzll(left));
-    }
-}
-
-/* In a store all channels have one epoch, so history begins anew behind a number that nobody was given:
- * no cursor from before continues. */
-static void skip_number(struct shard *shard, struct home *home)
-{
-    home->last = home->next_offset++;
-    ring_clear(shard, home->ring);
-    durable_clear(shard, home, home->last);
     for (uint64_t left = home->shards; left; left &= left - 1) {
         home_post_epoch(shard, home, (uint16_t)__builtin_ctzll(left));
     }
@@ -341,9 +310,6 @@ static void skip_number(struct shard *shard, struct home *home)
 
 bool home_is_stale(const struct shard *shard, const struct home *home)
 {
-    if (home->durable) {
-        return home->next_offset - 1 < history_start(shard->durable.identity.generation);
-    }
     return home->serial < shard->serial_all;
 }
 
@@ -363,9 +329,7 @@ void home_new_epoch(struct shard *shard, struct span name)
         return;
     }
     struct home *home = home_find(shard, shard_hash(shard, name), name);
-    if (home && home->durable) {
-        skip_number(shard, home);
-    } else if (home) {
+    if (home) {
         begin_epoch(shard, home);
     }
 }

@@ -208,7 +208,7 @@ static bool is_on_the_way(
 static bool is_reset(struct shard *shard, const struct home *home,
     const struct mail_subscribe *mail, const struct store_read *page)
 {
-    if (page->letter.err || page->bounds.epoch != home_epoch(shard, home)) {
+    if (page->letter.err) {
         return true;
     }
     uint64_t start = page_start(mail, page);
@@ -218,8 +218,17 @@ static bool is_reset(struct shard *shard, const struct home *home,
     if (mail->since.kind != SINCE_CURSOR) {
         return false;
     }
-    return mail->continued ? mail->since.cursor.epoch != page->bounds.epoch
-                           : !history_continues(&page->bounds, mail->since.cursor);
+    return mail->since.cursor.epoch != page->bounds.epoch ||
+           (!mail->continued && !history_continues(&page->bounds, mail->since.cursor));
+}
+
+/* The store keeps events, home says what their cursors are. */
+static void name_epoch(struct shard *shard, const struct home *home, struct store_read *page)
+{
+    page->bounds.epoch = home_epoch(shard, home);
+    for (uint32_t i = 0; i < page->count; i++) {
+        page->pubs[i]->epoch = page->bounds.epoch;
+    }
 }
 
 static void drop_page(struct store_read *page)
@@ -271,6 +280,7 @@ void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct sto
         return;
     }
     home_freshen(shard, home);
+    name_epoch(shard, home, page);
     if (!page->letter.err && is_on_the_way(home, mail, page)) {
         drop_page(page);
         durable_read(shard, home, mail);

@@ -27,9 +27,7 @@ enum mail_kind {
     MAIL_STORE_APPEND, /* The store's letters on their way back: core/store.h, core/durable.h. */
     MAIL_STORE_READ,
     MAIL_STORE_CLEAR,
-    MAIL_STORE_ANEW,
-    MAIL_IDENTITY, /* The store's is another from now on: to every shard. */
-    MAIL_CALL,     /* struct mail_call: anybody → a shard */
+    MAIL_CALL, /* struct mail_call: anybody → a shard */
 };
 
 struct mail_published {

@@ -44,7 +44,9 @@ struct ns_settings {
 
 struct core_settings {
     uint16_t shard_count;
-    uint64_t store_id; /* 40 random bits: who numbered the offsets. */
+    uint64_t store_id; /* 40 random bits: who numbered the offsets of what is not durable. */
+    uint32_t
+        serial; /* Of the first epoch, below 2^24: another one where a restart misses events. */
     struct hash_key hash_key;
     uint64_t history_bytes_total; /* For one shard. */
     uint64_t overload_bytes;      /* In flight from one shard to another. */

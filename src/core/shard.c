@@ -21,6 +21,7 @@ int shard_create(uint16_t index, const struct core_settings *settings,
     shard->ports = *ports;
     shard->subscribers = subscribers;
     shard->dirty = SLAB_NONE;
+    shard->serial = shard->serial_all = settings->serial;
     slab_init(&shard->flows, sizeof(struct flow));
     *ret_shard = shard;
     return 0;
@@ -208,12 +209,6 @@ void shard_receive(struct shard *shard, struct mail *mail)
         break;
     case MAIL_STORE_CLEAR:
         durable_hear_clear(shard, mail);
-        break;
-    case MAIL_STORE_ANEW:
-        durable_hear_anew(shard, mail);
-        break;
-    case MAIL_IDENTITY:
-        durable_hear_identity(shard, mail);
         break;
     case MAIL_CALL: {
         struct mail_call *call = (struct mail_call *)mail;

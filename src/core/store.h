@@ -51,7 +51,8 @@ struct store_limits {
 };
 
 struct store_entry {
-    /* Lent: it stays as it is until the letter is back. Epoch, offset, idempotency key are read. */
+    /* Lent: it stays as it is until the letter is back. Offset and idempotency key (with the epoch, for
+     * its cursor) are read. */
     struct publication *pub;
     struct store_limits limits;
 };
@@ -61,7 +62,7 @@ struct store_entry {
  * err: -ENOSPC  the disk or the budget is full; nothing was written, later appends may succeed
  *      -EIO     the store failed and takes no more appends until the process starts again
  *      -ENOMEM  nothing was written
- *      -ESTALE  an epoch or offset is not one of the present identity; nothing of it was written
+ *      -ESTALE  an offset is not one of the present identity; nothing of it was written
  *      -EINVAL  an offset did not grow, or a name or payload is too large; the others were written */
 struct store_append {
     struct store_letter letter;

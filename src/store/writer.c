@@ -70,8 +70,7 @@ static bool is_ours(const struct format_meta *meta, const struct publication *pu
 {
     uint64_t generation = history_generation(pub->offset);
 
-    return pub->epoch == history_epoch(meta->store_id, meta->serial) &&
-           generation >= meta->epoch_generation && generation <= meta->generation &&
+    return generation >= meta->epoch_generation && generation <= meta->generation &&
            pub->offset > history_start(generation);
 }
 

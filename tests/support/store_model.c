@@ -67,16 +67,13 @@ static void append_one(struct store_model *model, const struct store_entry *entr
 
 static int append(struct store_model *model, struct store_append *letter)
 {
-    uint64_t epoch = history_epoch(model->identity.store_id, model->identity.serial);
-
     model->appends += 1;
     if (model->append_err) {
         return model->append_err;
     }
     for (uint32_t i = 0; i < letter->count; i++) {
-        if (letter->entries[i].pub->epoch != epoch) {
-            return -ESTALE;
-        }
+        uint64_t offset = letter->entries[i].pub->offset;
+        assert_int_equal(history_generation(offset), model->identity.generation);
     }
     for (uint32_t i = 0; i < letter->count; i++) {
         append_one(model, &letter->entries[i]);
@@ -153,16 +150,6 @@ static void free_channels(struct store_model *model)
     }
 }
 
-static int anew(struct store_model *model, struct store_anew *letter)
-{
-    model->identity.serial += 1;
-    model->identity.generation += 1;
-    model->epoch_start = history_start(model->identity.generation);
-    free_channels(model);
-    letter->identity = model->identity;
-    return 0;
-}
-
 static struct mail *take(struct store_model *model)
 {
     struct mail *mail = model->queue.first;
@@ -194,8 +181,7 @@ bool store_model_step(struct store_model *model)
         letter->err = clear(model, (struct store_clear *)mail);
         break;
     default:
-        letter->err = anew(model, (struct store_anew *)mail);
-        break;
+        fail();
     }
     model->post(model->ctx, mail->from, mail);
     return true;
@@ -244,17 +230,12 @@ static int port_clear(void *ctx, struct store_clear *letter)
     return queue(ctx, &letter->letter.mail);
 }
 
-static int port_anew(void *ctx, struct store_anew *letter)
-{
-    return queue(ctx, &letter->letter.mail);
-}
-
 void store_model_init(struct store_model *model, uint64_t store_id)
 {
     *model = (struct store_model){
         .identity = {.store_id = store_id, .generation = 1},
         .epoch_start = history_start(1),
-        .ports = {model, port_append, port_read, port_clear, port_anew},
+        .ports = {model, port_append, port_read, port_clear, NULL},
     };
 }
 
