@@ -100,7 +100,11 @@ static int row_trim(struct channels *channels, struct channel_row *channel, cons
             } /* Else its age stays its elder's, and the reader says what is wrong with it. */
         }
     }
-    if (r == -ENOENT) { /* Nothing is left, whatever the row believed. */
+    if (r == -ENOENT) {
+        if (row->count > 0) { /* The row knows of more than the tree leads to: that is lost. */
+            channels->rows_damaged += 1;
+            row->boundary = row->newest > row->boundary ? row->newest : row->boundary;
+        }
         row_empty(row);
         r = 0;
     }

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "rt/clock.h"
 #include "store/channels.h"
 #include "store/guard.h"
@@ -40,7 +39,6 @@ struct writer {
     bool stopping;
     struct bytes walk_name; /* Where the walk goes on. */
     uint64_t walk_ns;       /* When. */
-    uint64_t full_since;    /* Letters refused since the disk is full. */
 };
 
 static struct store_letter *first_of(const struct mail_chain *chain)

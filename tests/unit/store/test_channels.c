@@ -237,6 +237,32 @@ static void a_transaction_deletes_only_its_share(void **state)
     assert_int_equal(entries(rig, rig->db.records), 10);
 }
 
+/* A tree that lost them must not look like a history that was trimmed in order. */
+static void records_that_are_gone_without_us_count_as_trimmed(void **state)
+{
+    struct rig *rig = *state;
+    struct store_limits none = {0};
+    struct format_channel row;
+    struct channels channels;
+    MDB_txn *txn;
+    bool bad;
+
+    append(rig, "c:1", 1, 10, &no_limits, START_MS);
+    assert_int_equal(mdb_txn_begin(rig->db.env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_drop(txn, rig->db.records, 0), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    begin(rig, &channels, START_MS);
+    struct publication *pub = publication(rig, "c:2", 1);
+    assert_int_equal(channels_append(&channels, pub, &none, START_MS, &bad), 0);
+    publication_unref(pub);
+    assert_int_equal(channels_evict(&channels, 1), 0);
+    assert_int_equal(channels.rows_damaged, 1);
+    commit(&channels);
+    assert_true(row_of(rig, "c:1", &row));
+    assert_int_equal(row.count, 0);
+    assert_int_equal(row.boundary, history_start(1) + 10);
+}
+
 static void without_memory_nothing_is_half_done(void **state)
 {
     struct rig *rig = *state;
@@ -298,6 +324,7 @@ int main(void)
         CASE(the_walk_finds_what_is_past_its_age_a_few_rows_at_a_time),
         CASE(an_empty_channel_is_forgotten_after_a_day_and_then_nothing_old_continues),
         CASE(a_transaction_deletes_only_its_share),
+        CASE(records_that_are_gone_without_us_count_as_trimmed),
         CASE(without_memory_nothing_is_half_done),
         CASE(keys_are_bounded_in_number_and_time),
     };
