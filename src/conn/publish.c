@@ -26,6 +26,7 @@ struct publish_request {
     struct publish_request *next, **link; /* In server->publishing; link NULL: not there yet. */
     uint64_t peer;
     bool command;       /* From fanout.v1; otherwise from HTTP. */
+    uint32_t flags;     /* PUBLICATION_*, that the publisher asked for. */
     uint32_t remaining; /* Channels not answered yet, plus one while they are being asked for. */
     uint32_t count, cap;
     struct bytes names;
@@ -75,6 +76,15 @@ static const char *error_text(int err)
         return "the broker cannot be reached";
     case -ENOMEM:
         return "no memory";
+    case -ENOTSUP:
+        return "ack=durable: this channel's history is not kept on this gateway's disk";
+    case -ENOSPC:
+    case -EMSGSIZE:
+        return "the disk, or what may be used of it, is full";
+    case -EIO:
+        return "the durable history failed and takes nothing until a restart";
+    case -ESHUTDOWN:
+        return "this gateway is shutting down";
     default:
         return "the broker refused it";
     }
@@ -82,7 +92,23 @@ static const char *error_text(int err)
 
 static const char *error_code(int err)
 {
-    return err == -EBUSY ? "busy" : err == -ENOMEM ? "no_memory" : "broker";
+    switch (err) {
+    case -EBUSY:
+        return "busy";
+    case -ENOMEM:
+        return "no_memory";
+    case -ENOTSUP:
+        return "not_durable";
+    case -ENOSPC:
+    case -EMSGSIZE:
+        return "storage_full";
+    case -EIO:
+        return "storage_failed";
+    case -ESHUTDOWN:
+        return "draining";
+    default:
+        return "broker";
+    }
 }
 
 static int append_result(
@@ -130,7 +156,8 @@ static void answer_http(struct conn_server *server, struct publish_request *requ
     err = err ? err : bytes_appendf(out, "],\"duplicate\":%s}\n", duplicate ? "true" : "false");
     if (err || failed) {
         int why = err ? err : request->items[0].result.err;
-        http_reply_error(x, 503, error_code(why), error_text(why));
+        int status = why == -ENOTSUP ? 400 : 503;
+        http_reply_error(x, status, error_code(why), error_text(why));
         return;
     }
     http_reply(x, 200, "application/json", out->data, out->len);
@@ -214,7 +241,7 @@ static void send_orders(struct conn_server *server, struct publish_request *requ
     struct span payload, struct span key)
 {
     uint32_t slot = slab_alloc(&server->publishes);
-    uint32_t flags = PUBLICATION_MAY_REFUSE;
+    uint32_t flags = PUBLICATION_MAY_REFUSE | request->flags;
 
     if (slot == SLAB_NONE) {
         for (uint32_t i = 0; i < request->count; i++) {
@@ -237,7 +264,8 @@ static void send_orders(struct conn_server *server, struct publish_request *requ
         struct publish_order order = {
             .name = span_of(request->names.data + item->start, item->len),
             .payload = payload,
-            .flags = flags,
+            .flags =
+                flags | (i == 0 ? PUBLICATION_INDEX : 0), /* One event, however many hear it. */
             .reply_id = (uint64_t)(slot + 1) << 8 | i,
         };
         hash_once(server, key, order.name, order.once);
@@ -367,6 +395,22 @@ static bool read_body(struct http_exchange *x, struct publish_request *request,
     return false;
 }
 
+/* ?ack=durable; false: answered with what is wrong. */
+static bool read_ack(struct http_exchange *x, struct publish_request *request)
+{
+    struct bytes text = {0};
+    int got = http_query(x, "ack", &text);
+    bool durable = got > 0 && span_equal(span_of(text.data, text.len), span_str("durable"));
+
+    bytes_fini(&text);
+    request->flags = durable ? PUBLICATION_ACK_STORED : 0;
+    if (got != 0 && !durable) {
+        http_reply_error(x, 400, "bad_query", "ack: durable is expected, or nothing");
+        return false;
+    }
+    return true;
+}
+
 void publish_handler(struct http_exchange *x)
 {
     static const struct span keys[] = {
@@ -388,7 +432,7 @@ void publish_handler(struct http_exchange *x)
         http_reply_error(x, 503, "no_memory", "no memory for the request");
         return;
     }
-    if (read_body(x, request, members, &key)) {
+    if (read_ack(x, request) && read_body(x, request, members, &key)) {
         send_orders(x->app, request, members[2], span_of(key.data, key.len));
     } else {
         request_free(request);
@@ -411,7 +455,7 @@ void publish_raw_handler(struct http_exchange *x)
         http_reply_error(x, 503, "no_memory", "no memory for the request");
     } else if (key.len > KEY_MAX) {
         http_reply_error(x, 400, "bad_header", "Idempotency-Key: at most 255 bytes");
-    } else {
+    } else if (read_ack(x, request)) {
         send_orders(x->app, request, x->request->body, key);
         request = NULL;
     }

@@ -46,6 +46,9 @@ static void port_subscribed(void *ctx, struct subscriber *sub, const struct mail
 {
     struct conn_server *server = ctx;
 
+    if (!sub && runs_answered(server, answer)) {
+        return;
+    }
     commands_subscribed(server, answer, sub);
     if (sub) {
         ws_subscribed(server, client_of(sub), answer);
@@ -281,6 +284,7 @@ void conn_server_destroy(struct conn_server *server)
         shard_drain(server->shard);
     }
     commands_fini(server);
+    runs_fini(server);
     publish_fini(server);
     shard_destroy(server->shard);
     http_server_destroy(server->http);

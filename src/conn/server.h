@@ -18,6 +18,7 @@
 #include "base/slab.h"
 #include "conn/client.h"
 #include "conn/framing.h"
+#include "conn/runs.h"
 #include "core/shard.h"
 #include "http/session.h"
 #include "proto/ws.h"
@@ -96,6 +97,7 @@ struct deadline {
 
 struct conn_server {
     struct loop *loop;
+    struct runs runs;        /* That are polled. */
     struct timer wake_timer; /* The core wants a turn. */
     struct shard *shard;
     struct slab clients;

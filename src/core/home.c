@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "core/lend.h"
 #include "core/name.h"
+#include "core/run_index.h"
 #include "core/shard.h"
 
 enum {
@@ -175,6 +176,9 @@ static void show(struct shard *shard, struct home *home, struct publication *pub
     shard->stats.publication_bytes += pub->payload_len;
     shard->ns_stats[home->ns].publications += 1;
     shard->ns_stats[home->ns].publication_bytes += pub->payload_len;
+    if (pub->flags & PUBLICATION_INDEX) {
+        run_index(shard, pub);
+    }
     ring_keep(shard, home, pub);
     /* At once, not only at a tick: publishers are faster. What goes here was once put in by one
      * publication each, so it does not add up to more than those. */

@@ -249,12 +249,44 @@ static uint64_t lost_between(uint64_t from, uint64_t to)
     return to - (from > start ? from : start);
 }
 
+/* Behind the store's last come those that are on their way there, if memory still has them. */
+static uint64_t add_tail(const struct shard *shard, const struct home *home,
+    const struct mail_subscribe *mail, struct store_read *page, uint64_t last)
+{
+    const struct ring *ring = home->ring;
+    uint64_t kept = ring ? ring->count : 0;
+    uint64_t start = history_start(shard->durable.identity.generation);
+    uint64_t from = last > start ? last : start; /* Of a former generation all is stored. */
+
+    if (page->more || from >= home->last || from < home->last - kept ||
+        page->count >= mail->page_count) {
+        return last;
+    }
+    uint32_t left = (uint32_t)(home->last - from), first = ring->count - left;
+    uint32_t room = mail->page_count - page->count;
+    uint32_t count = page_length(ring, first, left < room ? left : room, mail);
+    struct publication **pubs =
+        mem_try_realloc(page->pubs, (page->count + count) * sizeof(struct publication *));
+    if (!pubs) {
+        return last;
+    }
+    page->pubs = pubs;
+    for (uint32_t i = 0; i < count; i++) {
+        pubs[page->count] = kept_at(ring, first + i);
+        pubs[page->count]->refs += 1;
+        last = pubs[page->count]->offset;
+        page->count += 1;
+    }
+    return last;
+}
+
 static void take_page(
     struct shard *shard, struct home *home, struct mail_subscribe *mail, struct store_read *page)
 {
     uint64_t start = page_start(mail, page);
     uint64_t last = page->count ? page->pubs[page->count - 1]->offset : start;
-    bool end = is_end(shard, home, &page->bounds, last);
+    last = add_tail(shard, home, mail, page, last);
+    bool end = last >= home->last || is_end(shard, home, &page->bounds, last);
 
     mail->replay = page->pubs;
     mail->replay_count = page->count;

@@ -19,6 +19,7 @@ enum {
     PUBLICATION_MAY_REFUSE = 1, /* The publisher waits: home may tell it "busy". */
     PUBLICATION_UTF8 = 2,       /* The payload is valid UTF-8. */
     PUBLICATION_ACK_STORED = 4, /* The publisher is answered when it is stored. */
+    PUBLICATION_INDEX = 8,      /* If it names a run it is kept there, too (core/run_index.h). */
     /* Home's own: it is shown and acknowledged when the store answers; it is acknowledged then. */
     PUBLICATION_SHOW_STORED = 1 << 16,
 };

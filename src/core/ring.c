@@ -81,6 +81,21 @@ static struct ring *ring_resize(struct shard *shard, struct home *home, uint32_t
     return ring;
 }
 
+/* Memory holds the newest of a durable channel; the rest is read from the store. */
+enum { TAIL_MESSAGES = 1024, TAIL_BYTES = 1024 * 1024 };
+
+static uint32_t messages_max(const struct home *home, const struct ns_settings *ns)
+{
+    bool tail = home->durable && ns->history_messages > TAIL_MESSAGES;
+    return tail ? TAIL_MESSAGES : ns->history_messages;
+}
+
+static uint64_t bytes_max(const struct home *home, const struct ns_settings *ns)
+{
+    bool tail = home->durable && ns->history_bytes > TAIL_BYTES;
+    return tail ? TAIL_BYTES : ns->history_bytes;
+}
+
 void ring_trim(struct shard *shard, struct ring *ring, const struct ns_settings *ns)
 {
     while (ring->count) {
@@ -88,7 +103,8 @@ void ring_trim(struct shard *shard, struct ring *ring, const struct ns_settings 
         /* Another shard took it in: its clock may be ahead of this turn's. */
         bool old = shard->now_ns > oldest->time_ns &&
                    shard->now_ns - oldest->time_ns > ns->history_age_ms * 1000000;
-        if (ring->count <= ns->history_messages && ring->bytes <= ns->history_bytes && !old) {
+        if (ring->count <= messages_max(ring->home, ns) &&
+            ring->bytes <= bytes_max(ring->home, ns) && !old) {
             return;
         }
         ring_pop(shard, ring);
@@ -107,7 +123,7 @@ void ring_keep(struct shard *shard, struct home *home, struct publication *pub)
         return;
     }
     if (!ring || ring->count == ring->cap) {
-        if (ring && ring->count >= ns->history_messages) {
+        if (ring && ring->count >= messages_max(home, ns)) {
             ring_pop(shard, ring);
         } else {
             ring = ring_resize(shard, home, ring ? ring->cap * 2 : RING_CAP_MIN);

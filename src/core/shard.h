@@ -39,7 +39,8 @@ struct shard_stats {
     struct books books;
     uint64_t publications; /* Numbered by this home. */
     uint64_t publication_bytes;
-    uint64_t refused; /* Publishers told "busy". */
+    uint64_t refused;      /* Publishers told "busy". */
+    uint64_t index_failed; /* Events that could not be kept under their run. */
     uint64_t sweeps;
     uint64_t spans; /* Sends asked of the kernel by sweeps and flushes. */
     uint64_t replayed;

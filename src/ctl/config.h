@@ -36,7 +36,7 @@ enum config_policy {
     CONFIG_CONFLATE,
     CONFIG_DISCONNECT,
 };
-enum config_durability { CONFIG_ASYNC, CONFIG_SYNC };
+enum config_durability { CONFIG_DURABILITY_NONE, CONFIG_ASYNC, CONFIG_SYNC };
 enum config_history { CONFIG_HISTORY_LOCAL, CONFIG_HISTORY_REDIS };
 
 /* Where a value came from. */
@@ -157,6 +157,8 @@ struct config {
     struct config_namespaces namespaces;
     uint64_t history_bytes_total;
     uint64_t overload_bytes; /* In flight from one shard to another. */
+    char *data;              /* Directory; "none"; NULL: the platform's. */
+    uint64_t history_disk_bytes;
     struct config_log log;
     struct config_origin *origins; /* One per option, for config_print(). */
 };

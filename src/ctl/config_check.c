@@ -208,6 +208,45 @@ static void check_listens(struct config_build *build)
     }
 }
 
+/* What these namespaces are for: events of users and of runs outlive the process. */
+static const struct {
+    const char *ns, *key, *text;
+} built_in_fields[] = {
+    {"user", "durability", "async"},
+    {"user", "history_messages", "1000"},
+    {"user", "history_bytes", "4MiB"},
+    {"user", "history_age", "24h"},
+    {"run", "durability", "async"},
+    {"run", "history_messages", "100000"},
+    {"run", "history_bytes", "64MiB"},
+    {"run", "history_age", "168h"},
+};
+
+/* Below all that was said, also of "default". */
+static void add_built_in_fields(struct config_build *build)
+{
+    struct config_namespaces *all = &build->config->namespaces;
+
+    for (size_t i = 0; i < COUNT_OF(built_in_fields) && !build->no_memory; i++) {
+        const struct config_option *field =
+            config_namespace_field_find(span_str(built_in_fields[i].key));
+        size_t index = (size_t)(field - config_namespace_fields);
+        struct config_namespace *ns = NULL;
+        if (config_namespace_add(all, span_str(built_in_fields[i].ns), &ns) < 0) {
+            build->no_memory = true;
+            return;
+        }
+        const struct config_namespace *model = config_namespace_find(all, span_str("default"));
+        if (ns->origins[index].rank > 0 || model->origins[index].rank > 0) {
+            continue;
+        }
+        ns->origins[index] = (struct config_origin){1, config_copy_text(span_str("built in"))};
+        build->no_memory |= !ns->origins[index].text;
+        build->no_memory |= config_value_parse(field, span_str(built_in_fields[i].text),
+                                (char *)ns + field->field) < 0;
+    }
+}
+
 /* A field nobody set is that of "default". */
 static void inherit(struct config_build *build, struct config_namespace *ns)
 {
@@ -249,7 +288,8 @@ static void check_namespace(struct config_build *build, const struct config_name
         config_fault(build, field_origin(ns, "history"),
             "namespaces.%s.history is redis, but the broker is embedded", ns->name);
     }
-    if (ns->history_bytes > config->history_bytes_total) {
+    if (ns->durability == CONFIG_DURABILITY_NONE &&
+        ns->history_bytes > config->history_bytes_total) {
         config_fault(build, field_origin(ns, "history_bytes"),
             "namespaces.%s.history_bytes is more than history_bytes_total", ns->name);
     }
@@ -271,6 +311,7 @@ void config_build_finish(struct config_build *build)
             "before they are asked");
     }
     struct config_namespaces *all = &config->namespaces;
+    add_built_in_fields(build);
     for (uint32_t i = 0; i < all->count; i++) {
         inherit(build, &all->items[i]);
     }

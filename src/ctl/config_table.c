@@ -170,10 +170,19 @@ const struct config_option config_options[] = {
         .field = offsetof(struct config, namespaces), .reload = true,
         .help = "Settings of the channels whose name starts with NAME and a colon. \"default\" is "
                 "the template of all the others."},
+    {"data", NAMESPACES, STRING(data), .arg = "DIR", .env = {"STATE_DIRECTORY"},
+        .help = "Directory of the durable history; none keeps everything in memory. Not set means "
+                "/var/lib/fanout/PORT for root, else ~/.local/state/fanout/PORT."},
+    {"history_disk_bytes", NAMESPACES, SIZE(history_disk_bytes), .preset = "1GiB", .min = 64 * MIB,
+        .max = TIB,
+        .help =
+            "What the durable history may take on disk; past it, the channel that was written to "
+            "least recently is forgotten."},
     {"history_bytes_total", NAMESPACES, SIZE(history_bytes_total), .preset = "256MiB", .max = TIB,
         .reload = true,
-        .help = "History of all channels together; past it, the channel that was "
-                "used least recently is forgotten."},
+        .help =
+            "History of all channels that is held in memory; past it, the channel that was used "
+            "least recently is forgotten, or read from disk."},
 
     {"log.level", LOGGING, ENUM(log.level), .preset = "info",
         .choices = {"debug", "info", "warn", "error"}, .help = "Least level that is written."},
@@ -198,14 +207,16 @@ const struct config_option config_namespace_fields[] = {
         .reload = true, .help = "JSON pointer to the key within a payload, e.g. /node_id."},
     {"history_messages", NAMESPACES, NS(CONFIG_TYPE_INT, uint32_t, history_messages),
         .preset = "256", .max = 1 << 24, .reload = true,
-        .help = "Messages kept per channel; 0 keeps none."},
+        .help = "Messages kept per channel; 0 keeps none. Of user 1000, of run 100000."},
     {"history_bytes", NAMESPACES, NS(CONFIG_TYPE_SIZE, uint64_t, history_bytes), .preset = "1MiB",
-        .max = TIB, .reload = true, .help = "Bytes kept per channel."},
+        .max = TIB, .reload = true, .help = "Bytes kept per channel. Of user 4MiB, of run 64MiB."},
     {"history_age", NAMESPACES, NS(CONFIG_TYPE_DURATION, uint64_t, history_age_ms), .preset = "10m",
-        .min = SECOND, .max = 365 * DAY, .reload = true, .help = "How long a message is kept."},
-    {"durability", NAMESPACES, NS(CONFIG_TYPE_ENUM, unsigned, durability), .preset = "async",
-        .choices = {"async", "sync"},
-        .help = "sync: delivered and acknowledged after it is stored."},
+        .min = SECOND, .max = 365 * DAY, .reload = true,
+        .help = "How long a message is kept. Of user 24h, of run 168h."},
+    {"durability", NAMESPACES, NS(CONFIG_TYPE_ENUM, unsigned, durability), .preset = "none",
+        .choices = {"none", "async", "sync"},
+        .help = "none: in memory. async: stored soon after it is delivered. sync: delivered and "
+                "acknowledged after it is stored. Of user and run async."},
     {"history", NAMESPACES, NS(CONFIG_TYPE_ENUM, unsigned, history), .preset = "local",
         .choices = {"local", "redis"},
         .help = "Who keeps history and numbers messages: this process, or Redis for several."},

@@ -49,6 +49,15 @@ struct figures_broker {
     uint64_t subscriptions, subscriptions_pending;
 };
 
+/* The durable history. */
+struct figures_store {
+    bool on;
+    bool failed, full;
+    uint64_t records, commits, trimmed, evicted, read_records, reads, refused, damaged;
+    uint64_t pending_bytes, used_bytes, disk_bytes_max;
+    double commit_seconds, read_seconds;
+};
+
 struct figures {
     const char *version;
     const char *role;
@@ -77,6 +86,7 @@ struct figures {
     uint32_t shard_count;
     struct figures_shard shards[CORE_SHARDS_MAX];
 
+    struct figures_store store;
     struct figures_broker broker;
 };
 

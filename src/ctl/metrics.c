@@ -281,6 +281,36 @@ static double shard_value(const struct figures_shard *shard, int which)
     return values[which];
 }
 
+static void write_store(struct page *page, const struct figures *f)
+{
+    const struct figures_store *s = &f->store;
+
+    if (!s->on) {
+        return;
+    }
+    gauge(page, "fanout_store_up", "1 while the durable history takes events.",
+        !s->failed && !s->full);
+    counter(page, "fanout_store_records_total", "Events written to disk.", s->records);
+    counter(page, "fanout_store_commits_total", "Transactions made durable.", s->commits);
+    one(page, "fanout_store_commit_seconds_total", "counter", "Time that transactions took.",
+        s->commit_seconds);
+    counter(page, "fanout_store_refused_total", "Appends answered with an error.", s->refused);
+    counter(page, "fanout_store_trimmed_records_total", "Events that left by number, bytes or age.",
+        s->trimmed);
+    counter(page, "fanout_store_evicted_records_total", "Events that left to keep the budget.",
+        s->evicted);
+    counter(page, "fanout_store_reads_total", "Pages and look-ups answered.", s->reads);
+    counter(page, "fanout_store_read_records_total", "Events in them.", s->read_records);
+    one(page, "fanout_store_read_seconds_total", "counter", "Time that reads took.",
+        s->read_seconds);
+    counter(page, "fanout_store_damaged_total", "Records that could not be read.", s->damaged);
+    gauge(page, "fanout_store_pending_bytes", "Events on their way to disk.",
+        (double)s->pending_bytes);
+    gauge(page, "fanout_store_used_bytes", "Of the file, what holds something.",
+        (double)s->used_bytes);
+    gauge(page, "fanout_store_bytes_max", "What the file may grow to.", (double)s->disk_bytes_max);
+}
+
 static void write_shards(struct page *page, const struct figures *f)
 {
     static const struct {
@@ -326,6 +356,7 @@ int metrics_append(struct bytes *out, const struct figures *figures)
     write_deliveries(&page, figures);
     write_latency(&page, figures);
     write_broker(&page, figures);
+    write_store(&page, figures);
     write_shards(&page, figures);
     write_plain(&page, figures);
     return page.err;

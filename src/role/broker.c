@@ -10,6 +10,7 @@
 #include "base/table.h"
 #include "base/utf8.h"
 #include "conn/publish.h"
+#include "core/name.h"
 #include "core/once.h"
 #include "role/gateway.h"
 #include "role/gateway_options.h"
@@ -166,10 +167,12 @@ static bool on_message(void *ctx, struct span channel, struct span payload)
     struct broker *broker = ctx;
     struct shard *shard = broker->gs->server->shard;
     const struct snapshot *now = broker->gs->snapshot;
+    bool room = span_equal(name_namespace(channel), span_str("room")); /* Clients speak there. */
+    uint32_t index = room ? 0 : PUBLICATION_INDEX;
     const struct publish_order order = {
         .name = channel,
         .payload = payload,
-        .flags = utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0,
+        .flags = (utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0) | index,
         .key = gateway_conflation_key(now->config, now->settings, channel, payload),
     };
 

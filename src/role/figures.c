@@ -9,6 +9,7 @@
 #include "ctl/stats.h"
 #include "role/broker.h"
 #include "role/gateway.h"
+#include "store/store.h"
 #include "role/gather.h"
 #include "rt/clock.h"
 
@@ -177,6 +178,34 @@ static void put_redis(struct figures_broker *to, const struct redis_stats *from)
     };
 }
 
+static void put_store(struct figures_store *to, const struct gateway *gateway)
+{
+    struct store_stats from;
+
+    if (!gateway->store) {
+        return;
+    }
+    store_stats(gateway->store, &from);
+    *to = (struct figures_store){
+        .on = true,
+        .failed = from.failed,
+        .full = from.full,
+        .records = from.records,
+        .commits = from.commits,
+        .trimmed = from.trimmed,
+        .evicted = from.evicted,
+        .reads = from.reads,
+        .read_records = from.read_records,
+        .refused = from.refused,
+        .damaged = from.damaged,
+        .pending_bytes = from.pending_bytes,
+        .used_bytes = from.used_bytes,
+        .disk_bytes_max = from.disk_bytes_max,
+        .commit_seconds = (double)from.commit_ns * 1e-9,
+        .read_seconds = (double)from.read_ns * 1e-9,
+    };
+}
+
 static void put_fixed(struct figures *f, const struct gateway_shard *gs)
 {
     const struct core_settings *settings = gs->snapshot->settings;
@@ -209,6 +238,7 @@ static struct figures *add_up(const struct gateway_shard *gs, const struct gathe
         return NULL;
     }
     put_fixed(f, gs);
+    put_store(&f->store, gs->gateway);
     f->broker.up = true;
     for (uint16_t i = 0; i < gs->gateway->shard_count; i++) {
         const struct figures_part *part = (const struct figures_part *)gather_part(gather, i);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "role/broker.h"
 #include "role/gateway_listen.h"
+#include "role/gateway_store.h"
 #include "role/gateway_options.h"
 #include "role/ingest.h"
 #include "rt/clock.h"
@@ -238,6 +239,7 @@ static void tick(struct timer *timer, void *ctx)
     timer_start(gs->loop, timer, CONN_TICK_MS, tick, gs);
     shard_begin_turn(gs->server->shard, loop_now_ns(gs->loop));
     conn_server_tick(gs->server);
+    gateway_store_tick(gs);
     home_tick(gs->server->shard);
     if (gs->server->draining && conn_server_count(gs->server) == 0 && !gs->drained) {
         gs->drained = true;
@@ -313,6 +315,7 @@ static int shard_open(struct gateway_shard *gs)
     if (err) {
         return err;
     }
+    gateway_store_attach(gs);
     for (uint32_t i = 0; i < gs->listener_count; i++) {
         err = conn_server_listen(gs->server, gs->listeners[i], gs->exclusive[i]);
         if (err) {
@@ -504,12 +507,16 @@ static void finish(struct gateway *gateway)
         /* With tables per shard the descriptors are gone with their threads. */
         close_clients(gateway);
         deliver_last_mail(gateway);
+        gateway_store_close(gateway);
+        deliver_last_mail(gateway);
         for (uint16_t i = 0; i < gateway->shard_count; i++) {
             shard_shut(&gateway->shards[i]);
         }
         for (uint16_t i = 0; i < gateway->shard_count; i++) {
             mailbox_destroy(gateway->shards[i].mailbox);
         }
+    } else {
+        gateway_store_close(gateway);
     }
 }
 
@@ -530,6 +537,7 @@ int gateway_run(const struct gateway_role *role, struct config *config, int argc
     log_configure(config->log.level, config->log.format);
     gateway->snapshot = snapshot_create(config, NULL, fds_raise_limit());
     err = prepare(gateway);
+    err = err ? err : gateway_store_open(gateway);
     err = err ? err : start_threads(gateway);
     err = err ? err : open_first(gateway);
     if (err) {

@@ -73,6 +73,8 @@ struct gateway {
     struct gateway_shard shards[CORE_SHARDS_MAX];
     uint16_t shard_count;
     struct broker *broker; /* Runs on shard 0; NULL: embedded. */
+    struct store *store;   /* The durable history; NULL: all is in memory. */
+    struct store_ports store_ports;
     int signal_fd;
     struct timer drain_timer;
     uint32_t started_count, drained_count;

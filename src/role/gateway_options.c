@@ -21,6 +21,12 @@ static const enum outbox_policy policies[] = {
     [CONFIG_DISCONNECT] = OUTBOX_DISCONNECT,
 };
 
+static const enum durability durabilities[] = {
+    [CONFIG_DURABILITY_NONE] = DURABILITY_NONE,
+    [CONFIG_ASYNC] = DURABILITY_ASYNC,
+    [CONFIG_SYNC] = DURABILITY_SYNC,
+};
+
 static void fill_namespace(struct ns_settings *ns, const struct config_namespace *from)
 {
     snprintf(ns->name, sizeof(ns->name), "%s", from->name);
@@ -30,6 +36,7 @@ static void fill_namespace(struct ns_settings *ns, const struct config_namespace
     ns->history_messages = from->history_messages;
     ns->history_bytes = from->history_bytes;
     ns->history_age_ms = from->history_age_ms;
+    ns->durability = (uint8_t)durabilities[from->durability];
 }
 
 static uint32_t index_of(const struct core_settings *settings, const char *name)
@@ -146,6 +153,13 @@ struct snapshot *snapshot_create(struct config *config, struct snapshot *before,
     snapshot->settings = settings_of(config, before ? before->settings : NULL);
     snapshot->options = options_of(config, fd_limit);
     return snapshot;
+}
+
+void gateway_options_forget_durability(struct snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < snapshot->settings->ns_count; i++) {
+        snapshot->settings->ns[i].durability = DURABILITY_NONE;
+    }
 }
 
 void snapshot_free_all(struct snapshot *snapshot)

@@ -16,6 +16,9 @@ struct snapshot;
  * store id and hash key; NULL at the start. fd_limit: descriptors of one table. */
 struct snapshot *snapshot_create(struct config *config, struct snapshot *before, uint32_t fd_limit);
 
+/* Nothing is durable: there is no place for it. */
+void gateway_options_forget_durability(struct snapshot *snapshot);
+
 /* Takes the newest snapshot and frees it with all before it. */
 void snapshot_free_all(struct snapshot *snapshot);
 

@@ -101,6 +101,9 @@ int ingest_publish(void *ctx, const struct publish_order *order)
         keyed.key = gateway_conflation_key(now->config, now->settings, order->name, order->payload);
         return shard_publish(gs->server->shard, &keyed);
     }
+    if (order->flags & PUBLICATION_ACK_STORED) {
+        return -ENOTSUP; /* Redis says when it has an event, and not when anybody has stored it. */
+    }
     if (!gs->broker_up) {
         return -ENOTCONN;
     }

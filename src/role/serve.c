@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "conn/commands.h"
 #include "conn/publish.h"
+#include "conn/runs.h"
 #include "conn/ws.h"
 #include "ctl/config.h"
 #include "role/admin.h"
@@ -21,6 +22,7 @@ const struct route serve_routes[] = {
     {"/api/v1/publish", ROUTE_POST, publish_handler},
     {"/api/v1/channels/{}", ROUTE_POST, publish_raw_handler},
     {"/api/v1/channels/{}/history", ROUTE_GET, history_handler},
+    {"/api/v1/runs/{}/events", ROUTE_GET, runs_handler},
     {"/health", ROUTE_GET, admin_health},
     {"/healthz", ROUTE_GET, admin_healthz},
     {"/ready", ROUTE_GET, admin_ready},

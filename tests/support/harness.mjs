@@ -296,6 +296,11 @@ class Reply {
  * role, port, prefix (e.g. ['prlimit', '--nofile=128']), ready: false = only until it listens,
  * listen: false = the caller says where by args.
  */
+/** Durable history of its own for each server; a test that restarts one gives `--data` itself. */
+function dataDir(t, args) {
+  return args.some((a) => /^--data\b/.test(String(a))) ? '' : join(tempDir(t, 'data'), 'history')
+}
+
 export async function startServer(t, options = {}) {
   const { args = [], env = {}, redis, role = 'serve', prefix, ready = true, listen = true } = options
   const port = options.port ?? await freePort()
@@ -305,7 +310,7 @@ export async function startServer(t, options = {}) {
   words.push(...args.map(String))
   const redisEnv = redis ? { REDIS_HOST: '127.0.0.1', REDIS_PORT: String(redis.port) } : {}
   assert.ok(existsSync(BIN), `there is no ${BIN}; ./dev build makes one`)
-  const server = new Server(`fanout ${role} on ${port}`, BIN, words, { env: { ...cleanEnv(), ...redisEnv, ...env }, prefix })
+  const server = new Server(`fanout ${role} on ${port}`, BIN, words, { env: { ...cleanEnv(), ...redisEnv, FANOUT_DATA: dataDir(t, args), ...env }, prefix })
   server.port = port
   server.socketPath = options.socketPath
   t.after(() => server.exit ? server.checkOutput() : server.stop())

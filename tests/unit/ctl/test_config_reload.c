@@ -52,7 +52,7 @@ static void namespaces_reload_field_by_field(void **state)
     assert_lines(&new.report.restart, "namespaces.chat.durability\nnamespaces.room.durability\n");
     assert_int_equal(config_namespace(new.config, "room", 4)->outbox_messages, 1024);
     assert_int_equal(config_namespace(new.config, "room", 4)->durability, CONFIG_SYNC);
-    assert_int_equal(config_namespace(new.config, "chat", 4)->durability, CONFIG_ASYNC);
+    assert_int_equal(config_namespace(new.config, "chat", 4)->durability, CONFIG_DURABILITY_NONE);
     fixture_fini(&old);
     fixture_fini(&new);
 }

@@ -1,0 +1,32 @@
+/* GET /api/v1/runs/{id}/events: all events of a run, in order, as they were published (contracts.md 3).
+ *
+ * A run that is polled is kept as text, so that a poll costs a look at what is new: a letter to the
+ * home of run:{id} and, mostly, a 304. Bounded in bytes; what was not asked for longest goes first.
+ */
+#ifndef CONN_RUNS_H
+#define CONN_RUNS_H
+
+#include <stdbool.h>
+
+#include "base/table.h"
+
+struct conn_server;
+struct http_exchange;
+struct mail_subscribe;
+struct polled_run;
+
+struct runs {
+    struct table by_id;
+    struct table by_request; /* struct run_request: asked for at home. */
+    struct polled_run *oldest, *newest;
+    uint64_t bytes;
+};
+
+void runs_handler(struct http_exchange *x);
+
+/* An answer to shard_history(); false: not one of ours. */
+bool runs_answered(struct conn_server *server, const struct mail_subscribe *answer);
+
+void runs_fini(struct conn_server *server);
+
+#endif

@@ -1,0 +1,195 @@
+// Durable history, wire.md "Cursor", engine.md 3. Proves on a real disk with kill -9:
+// - what was acknowledged is there after kill -9, in order, once; cursors go on; an epoch does not change
+// - durability sync: not one acknowledged event is missing; async with ?ack=durable: the same
+// - a number that a crash took never means another event: a cursor that was lost is reset
+// - idempotency keys outlive a restart; rooms do not; --data none keeps nothing; a second process is refused
+// - a directory that is not usable is a sentence; what is fed by Redis begins an epoch and keeps what it had
+// - GET /api/v1/runs/{id}/events: complete, in order, as published, since, limit, ETag/304, status, 404
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe } from 'node:test'
+import { assertError, connect, fanout, shared, startRedis, startServer, tempDir, test, until } from '../support/harness.mjs'
+
+const epoch = (cursor) => cursor.split(':')[0]
+const events = (client) => client.json.filter((m) => 'data' in m)
+const history = async (server, channel, query = '') => (await server.get(`/api/v1/channels/${channel}/history${query}`)).json()
+
+async function house(t, args = []) {
+  const data = join(tempDir(t, 'data'), 'history')
+  const start = (more = {}) => startServer(t, { args: ['--data', data, ...args], ...more })
+  return { data, start, server: await start() }
+}
+
+async function killed(server) { server.expectCode = null; server.signal('SIGKILL'); await server.exited }
+
+describe('durable history', () => {
+  test('a user\'s events and cursors outlive kill -9; a room\'s do not', async (t) => {
+    const { server, start } = await house(t)
+    const cursors = []
+    for (let i = 0; i < 20; i++) cursors.push((await server.publish('user:a', i)).cursor)
+    await server.publish('room:a', 'gone')
+    await until('the last is stored', async () => (await server.metrics()).value('fanout_store_records_total') >= 20)
+    await killed(server)
+    const again = await start()
+    const client = await connect(t, again, `?channel=user:a&since=${cursors[4]}`)
+    await client.waitFrames(16)
+    assert.equal(client.json[0].state, 'replayed')
+    await again.publish('user:a', 'after')
+    await client.waitFrames(17)
+    assert.deepEqual(events(client).map((m) => m.data), [...Array.from({ length: 15 }, (_, i) => i + 5), 'after'])
+    assert.deepEqual(events(client).slice(0, 15).map((m) => m.cursor), cursors.slice(5))
+    assert.equal(epoch(events(client).at(-1).cursor), epoch(cursors[0]), 'one epoch')
+    assert.deepEqual((await history(again, 'room:a')).events, [])
+    const live = await connect(t, again, `?channel=user:a&since=${events(client).at(-1).cursor}`)
+    await live.waitFrames(1)
+    assert.equal(live.json[0].state, 'live')
+  })
+
+  for (const [name, args, path] of [['sync', ['--namespace', 's:durability=sync,history_messages=100000,history_bytes=64MiB,history_age=1h'], ''],
+    ['async with ack=durable', ['--namespace', 's:durability=async,history_messages=100000,history_bytes=64MiB,history_age=1h'], '?ack=durable']]) {
+    test(`${name}: kill -9 in the middle of publishing, everything acknowledged is there, once and in order`, async (t) => {
+      const { server, start } = await house(t, args)
+      const acknowledged = []
+      let going = true
+      const publisher = async (p) => {
+        for (let i = 0; going; i++) {
+          try {
+            const reply = await server.post(`/api/v1/channels/s:${p}${path}`, `{"p":${p},"i":${i}}`)
+            if (reply.status === 200) acknowledged.push({ p, i, cursor: reply.json().results[0].cursor })
+          } catch { return }
+        }
+      }
+      const publishers = Array.from({ length: 16 }, (_, p) => publisher(p))
+      await until('some hundred are acknowledged', () => acknowledged.length > 400, { ms: 30_000 })
+      await killed(server)
+      going = false
+      await Promise.all(publishers)
+      const again = await start()
+      for (let p = 0; p < 16; p++) {
+        const stored = []
+        for (let since = 'begin', more = true; more;) {
+          const page = await history(again, `s:${p}`, `?limit=1000&since=${since}`)
+          stored.push(...page.events)
+          more = page.more
+          since = page.cursor
+        }
+        assert.deepEqual(stored.map((e) => e.data.i), stored.map((_, i) => i), `channel ${p} has a hole or a double`)
+        for (const ack of acknowledged.filter((a) => a.p === p)) assert.equal(stored[ack.i]?.cursor, ack.cursor)
+      }
+    })
+  }
+
+  test('idempotency keys outlive a restart', async (t) => {
+    const { server, start } = await house(t)
+    const post = (s) => s.post('/api/v1/channels/user:k?ack=durable', '1', { headers: { 'Idempotency-Key': 'once' } })
+    const first = (await post(server)).json()
+    await killed(server)
+    const again = await start()
+    const second = (await post(again)).json()
+    assert.equal(second.duplicate, true)
+    assert.equal(second.results[0].cursor, first.results[0].cursor)
+    assert.equal((await history(again, 'user:k')).events.length, 1)
+  })
+
+  test('--data none keeps nothing, and ack=durable says so', async (t) => {
+    const server = await startServer(t, { args: ['--data', 'none'] })
+    assertError(await server.post('/api/v1/channels/user:a?ack=durable', '1'), 400, 'not_durable')
+    assertError(await server.post('/api/v1/channels/user:a?ack=maybe', '1'), 400, 'bad_query')
+    assert.equal((await server.post('/api/v1/channels/user:a', '1')).status, 200)
+  })
+
+  test('a second process on the same directory is refused with a sentence; so is a file in its place', async (t) => {
+    const { server, data } = await house(t)
+    const second = await fanout(['serve', '--listen', '127.0.0.1:0', '--data', data])
+    assert.notEqual(second.code, 0)
+    assert.match(second.stderr, new RegExp(`start.failed.*${server.pid}`))
+    const file = join(tempDir(t, 'file'), 'taken')
+    writeFileSync(file, 'something else')
+    const third = await fanout(['serve', '--listen', '127.0.0.1:0', '--data', file])
+    assert.notEqual(third.code, 0)
+    assert.match(third.stderr, /start.failed.*taken/)
+  })
+
+  test('fed by Redis: a restart begins an epoch, and what was kept can be read', async (t) => {
+    const redis = await startRedis(t)
+    const { server, start } = await (async () => {
+      const data = join(tempDir(t, 'data'), 'history')
+      const start = () => startServer(t, { redis, args: ['--data', data] })
+      return { start, server: await start() }
+    })()
+    for (let i = 0; i < 3; i++) await redis.publish('workflow:events:u', `{"n":${i}}`)
+    await until('they are stored', async () => (await server.metrics()).value('fanout_store_records_total') >= 3)
+    const old = (await history(server, 'user:u')).cursor
+    await killed(server)
+    await redis.publish('workflow:events:u', '{"n":"missed"}')
+    const again = await start()
+    const client = await connect(t, again, `?channel=user:u&since=${old}`)
+    await client.waitFrames(1)
+    assert.equal(client.json[0].state, 'reset')
+    assert.deepEqual((await history(again, 'user:u')).events.map((e) => e.data.n), [0, 1, 2])
+    await redis.publish('workflow:events:u', '{"n":3}')
+    await until('it has come', () => events(client).length)
+    assert.deepEqual((await history(again, 'user:u')).events.map((e) => e.data.n), [0, 1, 2, 3])
+  })
+})
+
+describe('runs', () => {
+  const at = shared(async (t) => ({ server: await startServer(t) }))
+  const publish = (channel, event) => at.server.publish(channel, event)
+  const poll = (id, query = '', headers = {}) => at.server.get(`/api/v1/runs/${id}/events${query}`, { headers })
+
+  test('whoever published it: complete, in order, as published; since, limit, ETag and 304', async () => {
+    const sent = []
+    for (let i = 0; i < 300; i++) {
+      const event = { type: i ? 'node_completed' : 'workflow_started', run_id: 'r-1', i }
+      sent.push(event)
+      await publish(i % 2 ? 'user:a' : 'org:b', event)
+    }
+    await until('all are there', async () => (await poll('r-1')).json().events?.length === 300)
+    const all = await poll('r-1')
+    assert.deepEqual(all.json(), { run_id: 'r-1', events: sent, status: 'running' })
+    assert.equal(all.headers.etag, '"r-1-300"')
+    assert.deepEqual((await poll('r-1', '?since=298')).json().events, sent.slice(298))
+    assert.deepEqual((await poll('r-1', '?since=10&limit=2')).json().events, sent.slice(10, 12))
+    assert.deepEqual((await poll('r-1', '?since=1000')).json().events, [])
+    const same = await poll('r-1', '?since=300', { 'If-None-Match': '"r-1-300"' })
+    assert.equal(same.status, 304)
+    assert.equal(same.headers.etag, '"r-1-300"')
+    assert.equal(same.text.length, 0)
+    await publish('user:a', { type: 'workflow_completed', run_id: 'r-1' })
+    await until('the run is over', async () => (await poll('r-1', '?since=300')).json().status === 'completed')
+    assert.equal((await poll('r-1', '', { 'If-None-Match': '"r-1-300"' })).status, 200)
+  })
+
+  test('status is that of the terminal event; an unknown run is 404', async () => {
+    for (const [type, status] of [['workflow_failed', 'failed'], ['workflow_cancelled', 'cancelled'], ['workflow_completed', 'completed']]) {
+      await publish('user:s', { type: 'workflow_started', run_id: status })
+      await publish('user:s', { type, run_id: status })
+      await until(`it is ${status}`, async () => (await poll(status)).json().status === status)
+    }
+    assertError(await poll('unknown'), 404, 'not_found')
+    assertError(await poll('x'.repeat(200)), 404, 'not_found')
+    assertError(await poll('s', '?since=-1'), 400, 'bad_query')
+    assertError(await poll('s', '?limit=x'), 400, 'bad_query')
+  })
+
+  test('an event for several channels is one event of its run; a room client\'s message is none', async (t) => {
+    await at.server.post('/api/v1/publish', { channels: ['user:x', 'user:y'], data: { run_id: 'multi' } })
+    const member = await connect(t, at.server, '?room=r&client_id=c')
+    await member.send(JSON.stringify({ run_id: 'room-run' }))
+    await member.waitFrames(1)
+    await until('it is there', async () => (await poll('multi')).status === 200)
+    assert.equal((await poll('multi')).json().events.length, 1)
+    assert.equal((await poll('room-run')).status, 404)
+  })
+
+  test('run:{id} can be followed like any channel', async (t) => {
+    const client = await connect(t, at.server, '?channel=run:live&types=workflow_*')
+    await client.waitFrames(1)
+    await publish('user:l', { type: 'node_started', run_id: 'live' })
+    await publish('user:l', { type: 'workflow_completed', run_id: 'live' })
+    await client.waitFrames(2)
+    assert.equal(client.json[1].data.type, 'workflow_completed')
+  })
+})
