@@ -15,11 +15,18 @@ import sys
 import tempfile
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOG_LINES_MAX = 120  # Of one failed test; the whole log stays in build/.
+CORES = len(os.sched_getaffinity(0))
+SIM_RUNS_LONG = 20000
+SIM_SLICE_RUNS = 250  # Of one process: short enough to show how far a long simulation is.
+FUZZ_SECONDS = int(os.environ.get("FANOUT_FUZZ_SECONDS", "600"))  # Of each target, in the long tier.
 
 # The first line of defence is that a sanitizer's finding ends the program.
 SANITIZER_ENV = {
@@ -53,6 +60,10 @@ class Tally:
 
 def part(text):
     print(f"== {text}", flush=True)
+
+
+def part_of_plan(text):
+    print(text, flush=True)
 
 
 def run(command, **options):
@@ -159,6 +170,11 @@ def meson_tests(folder):
     if status != 0:
         raise RuntimeError(output)
     return json.loads(output)
+
+
+def meson_tests_of(name, suite):
+    tests = meson_tests(BUILD / name)
+    return [t for t in tests if suite in {s.rsplit(":", 1)[-1] for s in t["suite"]}]
 
 
 def count_meson_entry(entry):
@@ -299,11 +315,18 @@ def run_fuzz(tally, chosen, seconds):
     targets = [t for t in fuzz_targets() if chosen(f"fuzz_{t}")]
     if not targets:
         return
-    part(f"fuzz: {len(targets)} targets for {seconds} s each; findings go to build/fuzz/findings")
-    for target in targets:
-        status, output = run([ROOT / "dev", "fuzz", target, str(seconds)])
-        tally.add(int(status == 0), [] if status == 0 else [(f"fuzz {target}", output)])
+    part(f"fuzz: {len(targets)} targets for {seconds} s each, {CORES} at a time; findings: build/fuzz/findings")
+    if not build(tally, "fuzz"):
+        return
+
+    def fuzz_one(target):
+        status, output = run(["./dev", "internal-fuzz", target, seconds])
         print(f"   {target}: {'no finding' if status == 0 else 'FOUND SOMETHING'}", flush=True)
+        return target, status, output
+
+    with ThreadPoolExecutor(CORES) as pool:
+        for target, status, output in pool.map(fuzz_one, targets):
+            tally.add(int(status == 0), [] if status == 0 else [(f"fuzz {target}", output)])
 
 
 def run_autobahn(tally, chosen):
@@ -330,6 +353,31 @@ def run_sim(tally, chosen, seed, runs):
     )
 
 
+def run_sim_long(tally, chosen, first, runs):
+    """The simulations with seeds that no run before had, a process a slice, on all cores."""
+    programs = [t for t in meson_tests_of("asan", "sim") if chosen(t["name"])] if build(tally, "asan") else []
+    if not programs:
+        return
+    part(f"simulations: {runs} runs from seed {first}; a failure names its seed")
+    slices = [(t, seed) for t in programs for seed in range(first, first + runs, SIM_SLICE_RUNS)]
+    done, failures = 0, {t["name"]: [] for t in programs}
+
+    def run_slice(work):
+        test, seed = work
+        command = sanitizer_prefix() + test["cmd"] + ["--seed", seed, "--runs", SIM_SLICE_RUNS]
+        return test["name"], seed, *run(command, env={**os.environ, **SANITIZER_ENV})
+
+    with ThreadPoolExecutor(CORES) as pool:
+        for name, seed, status, output in pool.map(run_slice, slices):
+            if status != 0:
+                failures[name].append((f"{name} in the runs from seed {seed}", output))
+            done += SIM_SLICE_RUNS
+            if done % (4 * SIM_SLICE_RUNS) == 0:
+                print(f"   {done} of {runs * len(programs)} runs", flush=True)
+    for bad in failures.values():
+        tally.add(int(not bad), bad)
+
+
 # --- the door -----------------------------------------------------------------------------------
 
 
@@ -344,32 +392,35 @@ class Filter:
         return self.everything or self.text in name
 
 
-def run_everything(tally, chosen, all_tiers):
-    check_tools(tally, chosen)
-    check_source(tally, chosen)
-    run_meson(
+def everything(tally, chosen, all_tiers):
+    """The plan of all checks. Guessed times are those of two cores."""
+    times = BUILD / ("test-times-all.json" if all_tiers else "test-times.json")
+    plan = Plan(times if chosen.everything else None)
+
+    def node(kind, binary, what, seconds):
+        plan.add(f"{kind}, {binary}", seconds, lambda: run_node(tally, kind, what, chosen, binary, all_tiers))
+
+    plan.add("sources", 10, lambda: (check_tools(tally, chosen), check_source(tally, chosen)))
+    plan.add("C tests, asan", 120, lambda: run_meson(
         tally, "asan", "C tests: unit, simulation, fuzz regressions; AddressSanitizer and UBSan", chosen
-    )
-    run_client(tally, chosen)
-    run_meson(tally, "tsan", "C tests: the threaded parts under ThreadSanitizer", chosen, suites=("tsan",))
-    run_node(
-        tally, "integration", "integration: the contracts, with real Redis and real clients",
-        chosen, "asan", all_tiers,
-    )
-    run_node(
-        tally, "conformance", "conformance: WebSocket and HTTP, byte by byte", chosen, "asan", all_tiers
-    )
-    run_node(tally, "browser", "browser: Chromium's own WebSocket and the demo page", chosen, "asan", all_tiers)
+    ))  # fmt: skip
+    plan.add("JavaScript client", 10, lambda: run_client(tally, chosen))
+    plan.add("C tests, tsan", 60, lambda: run_meson(
+        tally, "tsan", "C tests: the threaded parts under ThreadSanitizer", chosen, suites=("tsan",)
+    ))  # fmt: skip
+    slow = 3 if all_tiers else 1
+    node("integration", "asan", "integration: the contracts, with real Redis and real clients", 150 * slow)
+    node("conformance", "asan", "conformance: WebSocket and HTTP, byte by byte", 20 * slow)
+    node("browser", "asan", "browser: Chromium's own WebSocket and the demo page", 20)
     if all_tiers:
-        run_sim(tally, chosen, None, 5000)
-        run_autobahn(tally, chosen)
-        run_fuzz(tally, chosen, 600)
-        for kind in ("integration", "conformance"):
-            run_node(tally, kind, f"{kind} once more: the release build, as it is shipped", chosen, "release", all_tiers)
-        run_node(
-            tally, "integration", "integration once more: ThreadSanitizer, several shards racing",
-            chosen, "tsan", all_tiers,
-        )
+        plan.add("simulations", 600, lambda: run_sim_long(tally, chosen, int(time.time()), SIM_RUNS_LONG))
+        plan.add("autobahn", 300, lambda: run_autobahn(tally, chosen))
+        node("integration", "release", "integration once more: the release build, as it is shipped", 400)
+        node("conformance", "release", "conformance once more: the release build, as it is shipped", 30)
+        node("integration", "tsan", "integration once more: ThreadSanitizer, several shards racing", 600)
+        fuzz_s = len(fuzz_targets()) * FUZZ_SECONDS / CORES
+        plan.add(f"fuzz, {FUZZ_SECONDS} s each", fuzz_s, lambda: run_fuzz(tally, chosen, FUZZ_SECONDS))
+    return plan
 
 
 def main():
@@ -389,7 +440,10 @@ def main():
     elif args.only:
         run_meson(tally, args.only, f"C tests in build/{args.only}", chosen)
     else:
-        run_everything(tally, chosen, args.all)
+        plan = everything(tally, chosen, args.all)
+        if chosen.everything:
+            print(plan.overview(), flush=True)
+        plan.run(part_of_plan if chosen.everything else lambda _: None)
     print(f"   took {time.monotonic() - started:.0f} s")
     if tally.passed + tally.failed == 0:
         print("   nothing ran" + (f": no test's name contains '{args.filter}'" if args.filter else ""))

@@ -9,7 +9,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 
 import lib_report
 from lib_load import Bench, Wsload
-from lib_result import MISS, PASS, UNKNOWN, Result, lost, median, ratios, show, spread
+from lib_cost import check_drops, check_ratio
+from lib_result import BESIDE, MISS, PASS, UNKNOWN, Context, Result
+from lib_result import in_turn, lost, median, ratios, show, spread
 
 CONNECTED = (
     "clients opened=1000 failed=2 in 0.11s (9090/s) server_cpu=0.04s rss=5.1MB (+0.12 KB/conn)"
@@ -73,12 +75,37 @@ class Figures(unittest.TestCase):
         self.assertEqual(lost(rounds), 3)
 
 
+class Rounds(unittest.TestCase):
+    def test_every_second_round_runs_backwards(self):
+        self.assertEqual([in_turn([1, 2, 3], turn) for turn in (0, 1, 2)],
+                         [[1, 2, 3], [3, 2, 1], [1, 2, 3]])  # fmt: skip
+
+    def test_a_ratio_is_judged_by_the_median_round_not_by_the_median_figures(self):
+        result = Result("x", "X", "")
+        check_ratio(result, "rate", [80, 8, 90], "/s", "nchan", [10, 10, 10], ">=", 8)
+        check_ratio(result, "rate", [79, 8, 90], "/s", "nchan", [10, 10, 10], ">=", 8)
+        self.assertEqual([x["verdict"] for x in result.checks], [PASS, MISS])
+        self.assertIn("8.00 (0.800…9.00)", result.notes[0])
+
+    def drops(self, dropped):
+        result = Result("x", "X", "")
+        books = [{"expected": 10, "received": 7, "books": {"dropped": x}} for x in dropped]
+        check_drops(Context(False, {}, Wsload(), None), result, {"fanout": books})
+        return result.checks[0]["verdict"]
+
+    def test_a_message_that_is_missed_and_not_counted_as_dropped_is_a_miss(self):
+        self.assertEqual(self.drops([3, 3]), PASS)
+        self.assertEqual(self.drops([3, 2]), MISS)
+        self.assertEqual(self.drops([]), UNKNOWN)
+
+
 class Verdicts(unittest.TestCase):
     def report(self, machine=None):
         result = Result("cpu", "CPU", "About.")
         result.check("a", 1.0, "≤ 2", True)
         result.check("b", 3.0, "≤ 2", False)
         result.check("c", None, "≤ 2", None)
+        result.beside("d", 4.0, "another machine", 2.0)
         if machine:
             result.runs.append({"machine": machine})
         about = dict.fromkeys(
@@ -89,8 +116,16 @@ class Verdicts(unittest.TestCase):
 
     def test_a_miss_stands_on_the_page(self):
         report = self.report()
-        self.assertEqual(lib_report.tally(report["results"]), {PASS: 1, MISS: 1, UNKNOWN: 1})
+        self.assertEqual(lib_report.tally(report["results"]), {PASS: 1, MISS: 1, UNKNOWN: 1, BESIDE: 1})
         self.assertIn("| b | 3.00 |  |  | ≤ 2 | **MISS** |", lib_report.markdown(report))
+
+    def test_what_has_no_goal_counts_neither_way_and_says_so(self):
+        report = self.report()
+        self.assertIn("| d | 4.00 | another machine | 2.00 × | – | no goal |", lib_report.markdown(report))
+        self.assertEqual(
+            lib_report.tally_line(report["results"]),
+            "1 goals met, 1 missed, 1 not measured, 1 shown without a goal",
+        )
 
     def test_a_busy_machine_is_told(self):
         note = {"load_before": 1, "load_after": 2, "seconds": 0.5, "others_cores": 1.0, "steal": 0,
