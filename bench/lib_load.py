@@ -33,9 +33,13 @@ class Wsload:
         command = self.command(server, clients, users, ["-h", hold], publish=False)
         return self.read(command, *run(command, 180 + hold))
 
-    def steady(self, server, clients, rate, size, seconds, publishers=8, slow=0, publish=None):
+    def steady(self, server, clients, rate, size, seconds, publishers=8, slow=0, publish=None,
+               warmup_s=0.5):  # fmt: skip
+        """Publishes at the rate and measures what arrives. Without a warm-up every message that was
+        ever sent is accounted for, so that what is lost equals what the server says it dropped."""
         options = ["-r", rate, "-s", size, "-d", seconds, "-q", publishers]
         options += ["-k", slow] if slow else []
+        options += ["-w", 0] if not warmup_s else []
         command = self.command(server, clients, options=options, publish=publish)
         return self.read(command, *run(command, 180 + seconds))
 
@@ -95,9 +99,10 @@ class Bench:
         command = self.command(server, clients, users, options)
         return self.read(command, *run(command, 180 + hold))
 
-    def steady(self, server, clients, rate, size, seconds, publishers=8, slow=0, publish=None):
+    def steady(self, server, clients, rate, size, seconds, publishers=8, slow=0, publish=None,
+               warmup_s=0.5):  # fmt: skip
         options = ["--rate", rate, "--size", size, "--duration", f"{seconds}s"]
-        options += ["--publishers", publishers, "--warmup", "500ms"]
+        options += ["--publishers", publishers, "--warmup", f"{warmup_s * 1000:.0f}ms"]
         options += ["--slow", slow] if slow else []
         command = self.command(server, clients, options=options)
         return self.read(command, *run(command, 180 + seconds))

@@ -2,15 +2,15 @@
 
 import json
 
-from lib_result import MISS, PASS, UNKNOWN
+from lib_result import BESIDE, MISS, PASS, UNKNOWN
 
 INTRO = """# Benchmarks
 
 This page is written by `./dev compare`, which measures on the machine it runs on: every server of a
 scenario in the same run, taking turns, so that the ratios hold where the absolute figures do not. A missed
-goal says MISS. Servers are pinned to one core, the load generator to another; each measurement gets a
-fresh server; a figure is the median of the rounds, with the smallest and largest in brackets, and a ratio
-is the median of each round's own ratio.
+goal says MISS; what has no goal is shown for orientation and counts neither way. Servers are pinned to one
+core, the load generator to another; each measurement gets a fresh server; a figure is the median of the
+rounds, with the smallest and largest in brackets, and a ratio is the median of each round's own ratio.
 """
 
 REPEAT = """## To repeat it
@@ -55,13 +55,14 @@ def checks_table(results):
 
 def tally(results):
     verdicts = [c["verdict"] for result in results for c in result["checks"]]
-    return {verdict: verdicts.count(verdict) for verdict in (PASS, MISS, UNKNOWN)}
+    return {verdict: verdicts.count(verdict) for verdict in (PASS, MISS, UNKNOWN, BESIDE)}
 
 
 def tally_line(results):
     count = tally(results)
     line = f"{count[PASS]} goals met, {count[MISS]} missed"
-    return line + (f", {count[UNKNOWN]} not measured" if count[UNKNOWN] else "")
+    line += f", {count[UNKNOWN]} not measured" if count[UNKNOWN] else ""
+    return line + (f", {count[BESIDE]} shown without a goal" if count[BESIDE] else "")
 
 
 def machine_table(machine):

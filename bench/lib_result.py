@@ -8,6 +8,7 @@ import statistics
 from lib_host import BUSY_CORES, BUSY_STEAL, Watch, say
 
 PASS, MISS, UNKNOWN = "pass", "MISS", "not measured"
+BESIDE = "no goal"  # Shown beside something else for orientation; counts neither way.
 
 
 def median(values):
@@ -70,6 +71,11 @@ class Result:
             "what": what, "measured": show(measured), "reference": show(reference),
             "ratio": show(ratio, "×") if ratio is not None else "", "goal": goal, "verdict": verdict,
         })  # fmt: skip
+
+    def beside(self, what, measured, reference="", ratio=None):
+        """Shown among the goals, but judged by none."""
+        self.check(what, measured, "–", None, reference, ratio)
+        self.checks[-1]["verdict"] = BESIDE
 
     def add_command(self, what, command, server=None):
         """Keeps the first command of its kind, in a form that can be typed in again."""
@@ -146,13 +152,19 @@ class Context:
         return figures
 
     def interleave(self, result, makers, rounds, use):
-        """A B C, A B C, …: a fresh server each time. Returns name -> figures of each round."""
+        """A B C, C B A, A B C, …: a fresh server each time, and who is first changes, so that a machine
+        that grows slower or faster favours nobody. Returns name -> figures of each round."""
         runs = {name: [] for name in makers}
         for turn in range(rounds):
             say(f"{result.name}: round {turn + 1} of {rounds} ({', '.join(makers)})")
-            for name, make in makers.items():
+            for name, make in in_turn(list(makers.items()), turn):
                 runs[name].append(self.measure(result, make, use, name) or {})
         return runs
+
+
+def in_turn(items, turn):
+    """The order of one round: every second one runs backwards."""
+    return items[::-1] if turn % 2 else items
 
 
 def lost(rounds):

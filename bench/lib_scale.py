@@ -11,7 +11,7 @@ import time
 from lib_cost import GOAL_KIB, complain_of_failed, met, most_clients
 from lib_host import ROOT, fd_limit, say
 from lib_load import Wsload
-from lib_result import Result, column, lost, median, ratios, show, spread
+from lib_result import Result, column, in_turn, lost, median, ratios, show, spread
 from lib_servers import Fanout, Redis
 
 PUBLISHED = {"deliveries_per_s": 3992, "p50": 0.6, "p95": 0.9, "p99": 1.5}
@@ -32,7 +32,7 @@ def room(ctx):
     )  # fmt: skip
     if not ctx.have["redis"]:
         result.notes.append("redis-server is not here: nothing was measured.")
-        result.check("room over Redis, p99", None, f"≤ {PUBLISHED['p99']} ms", None)
+        result.check("room over Redis: messages lost", None, "0", None)
         return result
     seconds = ctx.pick(8, 3)
     with Redis() as redis:
@@ -66,13 +66,20 @@ def room(ctx):
         result.row(way, generator, spread(column(runs, way, "deliveries_per_s")), show(lost(rounds)), *cells)
         for q in LATENCIES:
             value = median(column(runs, way, q))
-            result.check(
+            result.beside(
                 f"room over Redis, 200 × 20 msg/s by {way}, {q}", show(value, "ms"),
-                "≤ the published figure", met(value, "<=", PUBLISHED[q]),
                 f"published {PUBLISHED[q]} ms", value / PUBLISHED[q] if value else None,
             )  # fmt: skip
+    misses = lost([x for rounds in runs.values() for x in rounds])
+    measured = any(x for rounds in runs.values() for x in rounds)
+    result.check(
+        "room over Redis: messages lost", show(misses), "0", met(misses, "<=", 0) if measured else None
+    )
     complain_of_failed(result, runs)
-    result.notes.append("The published figures come from another machine: orientation, not a race.")
+    result.notes.append(
+        "The published figures come from another machine: they are shown for orientation, and being"
+        " slower or faster than they are is neither a goal met nor one missed."
+    )
     return result
 
 
@@ -291,11 +298,15 @@ def post_stamped(server):
 # ---- do the generators agree ----
 
 
+STEADY_PAIRS = 21
+
+
 def bench_agreement(ctx):
     result = Result(
         "bench-agreement", "`fanout bench` beside wsload",
         "The two generators share no code. They take turns on the same server, with the same numbers;"
-        " both latencies run from when a message was sent.",
+        " both latencies run from when a message was sent. A p99 of 100,000 deliveries/s is made by the"
+        " few worst moments of a round, so there are many short rounds, each with a ratio of its own.",
     )  # fmt: skip
     settings = {
         "steady": ((100, 8), ("deliveries_per_s", "p50", "p99", "cpu_us_per_delivery")),
@@ -307,13 +318,13 @@ def bench_agreement(ctx):
         result.check("bench agrees with wsload", None, "within 10 %", None)
         return result
     result.table("setting", "figure", "wsload", "fanout bench", "bench / wsload")
-    seconds = ctx.pick(3, 2)
+    seconds = 2
     for setting, ((rate, publishers), keys) in settings.items():
         runs = {"wsload": [], "bench": []}
 
-        def pair(server, setting=setting, rate=rate, publishers=publishers, runs=runs):
+        def pair(server, turn, setting=setting, rate=rate, publishers=publishers, runs=runs):
             both = {}
-            for label, load in (("wsload", ctx.load), ("bench", ctx.bench)):
+            for label, load in in_turn([("wsload", ctx.load), ("bench", ctx.bench)], turn):
                 both[label] = load.steady(server, 1000, rate, 128, seconds, publishers)
                 result.add_command(f"{label}, {setting}", both[label]["command"], server)
                 time.sleep(0.3)
@@ -321,14 +332,16 @@ def bench_agreement(ctx):
                 runs[label].append(figures)
             return both
 
-        for turn in range(ctx.pick(5 if setting == "steady" else 3, 1)):
-            say(f"bench-agreement: {setting}, pair {turn + 1}")
-            ctx.measure(result, Fanout, pair, "fanout")
+        rounds = ctx.pick(STEADY_PAIRS if setting == "steady" else 5, 1)
+        for turn in range(rounds):
+            say(f"bench-agreement: {setting}, pair {turn + 1} of {rounds}")
+            ctx.measure(result, Fanout, lambda server, turn=turn: pair(server, turn), "fanout")
         for key in keys:
             ours, theirs = column(runs, "bench", key), column(runs, "wsload", key)
-            ratio = median(ratios(ours, theirs))
+            each = ratios(ours, theirs)
+            ratio = median(each)
             name = names.get(key, f"{key}, ms")
-            result.row(setting, name, spread(theirs), spread(ours), show(ratio, "×"))
+            result.row(setting, name, spread(theirs), spread(ours), spread(each))
             result.check(
                 f"bench agrees with wsload, {setting}: {name}", show(median(ours)), "within 10 %",
                 None if ratio is None else 0.9 <= ratio <= 1.1, f"wsload {show(median(theirs))}",
