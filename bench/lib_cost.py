@@ -140,6 +140,7 @@ def cpu(ctx):
 
 
 OFFER, OVERLOAD = 2000, 20000  # Messages/s, to 1,000 subscribers each.
+WSLOAD_WAITS_MS = 5000
 
 
 def saturated(ctx):
@@ -194,7 +195,10 @@ def check_ratio(result, what, ours, unit, name, theirs, compare, goal):
 
 def check_drops(ctx, result, runs):
     """What the clients miss must be what the server says it dropped, message by message."""
-    rounds = [x for x in runs["fanout"] if x and x["books"]]
+    # wsload waits 5 s for what is still on its way; what came to nobody by then may lie in a socket.
+    rounds = [x for x in runs["fanout"] if x and x["books"] and x["max"] < WSLOAD_WAITS_MS]
+    if len(rounds) < len(runs["fanout"]):
+        result.notes.append("Rounds that failed, or that kept a message for 5 s, are not in these counts.")
     missed, dropped = lost(rounds), sum(x["books"]["dropped"] for x in rounds)
     expected = sum(x["expected"] for x in rounds)
     result.table(

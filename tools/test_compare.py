@@ -87,9 +87,9 @@ class Rounds(unittest.TestCase):
         self.assertEqual([x["verdict"] for x in result.checks], [PASS, MISS])
         self.assertIn("8.00 (0.800…9.00)", result.notes[0])
 
-    def drops(self, dropped):
+    def drops(self, dropped, max_ms=80):
         result = Result("x", "X", "")
-        books = [{"expected": 10, "received": 7, "books": {"dropped": x}} for x in dropped]
+        books = [{"expected": 10, "received": 7, "max": max_ms, "books": {"dropped": x}} for x in dropped]
         check_drops(Context(False, {}, Wsload(), None), result, {"fanout": books})
         return result.checks[0]["verdict"]
 
@@ -97,6 +97,7 @@ class Rounds(unittest.TestCase):
         self.assertEqual(self.drops([3, 3]), PASS)
         self.assertEqual(self.drops([3, 2]), MISS)
         self.assertEqual(self.drops([]), UNKNOWN)
+        self.assertEqual(self.drops([3, 2], max_ms=5100), UNKNOWN)
 
 
 class Verdicts(unittest.TestCase):
