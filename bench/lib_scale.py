@@ -298,7 +298,7 @@ def post_stamped(server):
 # ---- do the generators agree ----
 
 
-STEADY_PAIRS = 21
+STEADY_PAIRS = 31
 
 
 def bench_agreement(ctx):
