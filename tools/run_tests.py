@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOG_LINES_MAX = 120  # Of one failed test; the whole log stays in build/.
 CORES = len(os.sched_getaffinity(0))
-SIM_RUNS_LONG = 20000
+SIM_RUNS_LONG = 10000
 SIM_SLICE_RUNS = 250  # Of one process: short enough to show how far a long simulation is.
 FUZZ_SECONDS = int(os.environ.get("FANOUT_FUZZ_SECONDS", "600"))  # Of each target, in the long tier.
 
@@ -408,16 +408,17 @@ def everything(tally, chosen, all_tiers):
     plan.add("C tests, tsan", 60, lambda: run_meson(
         tally, "tsan", "C tests: the threaded parts under ThreadSanitizer", chosen, suites=("tsan",)
     ))  # fmt: skip
-    slow = 3 if all_tiers else 1
-    node("integration", "asan", "integration: the contracts, with real Redis and real clients", 150 * slow)
-    node("conformance", "asan", "conformance: WebSocket and HTTP, byte by byte", 20 * slow)
-    node("browser", "asan", "browser: Chromium's own WebSocket and the demo page", 20)
+    what = "integration: the contracts, with real Redis and real clients"
+    node("integration", "asan", what, 150 if all_tiers else 90)
+    node("conformance", "asan", "conformance: WebSocket and HTTP, byte by byte", 15)
+    node("browser", "asan", "browser: Chromium's own WebSocket and the demo page", 50)
     if all_tiers:
-        plan.add("simulations", 600, lambda: run_sim_long(tally, chosen, int(time.time()), SIM_RUNS_LONG))
-        plan.add("autobahn", 300, lambda: run_autobahn(tally, chosen))
-        node("integration", "release", "integration once more: the release build, as it is shipped", 400)
-        node("conformance", "release", "conformance once more: the release build, as it is shipped", 30)
-        node("integration", "tsan", "integration once more: ThreadSanitizer, several shards racing", 600)
+        plan.add("simulations", 500, lambda: run_sim_long(tally, chosen, int(time.time()), SIM_RUNS_LONG))
+        plan.add("autobahn", 60, lambda: run_autobahn(tally, chosen))
+        node("integration", "release", "integration once more: the release build, as it is shipped", 150)
+        node("conformance", "release", "conformance once more: the release build, as it is shipped", 15)
+        node("integration", "tsan", "integration once more: ThreadSanitizer, several shards racing", 150)
+        node("conformance", "tsan", "conformance once more: ThreadSanitizer", 20)
         fuzz_s = len(fuzz_targets()) * FUZZ_SECONDS / CORES
         plan.add(f"fuzz, {FUZZ_SECONDS} s each", fuzz_s, lambda: run_fuzz(tally, chosen, FUZZ_SECONDS))
     return plan
