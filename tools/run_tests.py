@@ -277,7 +277,9 @@ def run_node(tally, kind, what, chosen, binary, all_tiers):
     env = {**os.environ, **SANITIZER_ENV, "FANOUT_BIN": str(program), "FANOUT_BUILD": binary}
     if all_tiers:
         env["FANOUT_TEST_ALL"] = "1"
-        env.setdefault("FANOUT_TEST_FILE_TIMEOUT_MS", "1800000")
+        env.setdefault("FANOUT_TEST_FILE_TIMEOUT_MS", "7200000")
+        if binary != "asan": # One build has all the seeds of the client library's chaos, each over a minute.
+            env.setdefault("FANOUT_CHAOS_SEEDS", "4")
     # Two files at a time keep two cores busy; a browser is a crowd of its own.
     run_node_files(tally, f"tests/{kind}", files, env, "1" if kind == "browser" else "2")
 
@@ -409,15 +411,15 @@ def everything(tally, chosen, all_tiers):
         tally, "tsan", "C tests: the threaded parts under ThreadSanitizer", chosen, suites=("tsan",)
     ))  # fmt: skip
     what = "integration: the contracts, with real Redis and real clients"
-    node("integration", "asan", what, 150 if all_tiers else 90)
+    node("integration", "asan", what, 1800 if all_tiers else 90)
     node("conformance", "asan", "conformance: WebSocket and HTTP, byte by byte", 15)
     node("browser", "asan", "browser: Chromium's own WebSocket and the demo page", 50)
     if all_tiers:
         plan.add("simulations", 500, lambda: run_sim_long(tally, chosen, int(time.time()), SIM_RUNS_LONG))
         plan.add("autobahn", 60, lambda: run_autobahn(tally, chosen))
-        node("integration", "release", "integration once more: the release build, as it is shipped", 150)
+        node("integration", "release", "integration once more: the release build, as it is shipped", 400)
         node("conformance", "release", "conformance once more: the release build, as it is shipped", 15)
-        node("integration", "tsan", "integration once more: ThreadSanitizer, several shards racing", 150)
+        node("integration", "tsan", "integration once more: ThreadSanitizer, several shards racing", 500)
         node("conformance", "tsan", "conformance once more: ThreadSanitizer", 20)
         fuzz_s = len(fuzz_targets()) * FUZZ_SECONDS / CORES
         plan.add(f"fuzz, {FUZZ_SECONDS} s each", fuzz_s, lambda: run_fuzz(tally, chosen, FUZZ_SECONDS))
