@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "conn/poll.h"
+#include "conn/positions.h"
+#include "conn/target.h"
 #include "conn/ws.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -83,10 +86,48 @@ struct client *client_open(struct conn_server *server, int fd)
     return client;
 }
 
+bool client_subscribe(struct conn_server *server, struct client *client,
+    const struct target *target, uint8_t framing)
+{
+    uint64_t id;
+
+    for (uint32_t i = 0; i < target->count; i++) {
+        const struct shard_asked asked = {.name = target_name(target, i),
+            .framing = framing,
+            .since = target->channels[i].since,
+            .types = span_of(target->types.data, target->types.len),
+            .batch_ms = target->batch_ms};
+        if (shard_subscribe_from(server->shard, &client->sub, &asked, &id) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void uncount(struct conn_server *server, const struct client *client)
 {
     server->stats.websockets[client->kind] -= client->protocol == CLIENT_WS;
+    server->stats.streams[client->kind] -= client->protocol == CLIENT_SSE;
     server->stats.slow_ended += (client->sub.flags & SUB_DROPPING) != 0;
+}
+
+static void free_extra(struct conn_server *server, struct client *client)
+{
+    switch ((enum client_protocol)client->protocol) {
+    case CLIENT_HTTP:
+    case CLIENT_WS:
+        ws_extra_free(client);
+        break;
+    case CLIENT_SSE:
+        positions_free(client->positions);
+        client->positions = NULL;
+        break;
+    case CLIENT_POLL:
+        poll_free(server, client);
+        break;
+    case CLIENT_PROTOCOLS:
+        break;
+    }
 }
 
 void client_close(struct conn_server *server, struct client *client)
@@ -98,7 +139,7 @@ void client_close(struct conn_server *server, struct client *client)
     http_session_end(client->session);
     client->session = NULL;
     shard_close(server->shard, &client->sub);
-    ws_extra_free(client);
+    free_extra(server, client);
     mem_free(client->partial);
     client->partial = NULL;
     if (client->flags & CLIENT_COUNTED) {

@@ -13,9 +13,17 @@
 #include "core/subscriber.h"
 
 struct http_session;
+struct poll;
+struct positions;
 struct ws_extra;
 
-enum client_protocol { CLIENT_HTTP, CLIENT_WS };
+enum client_protocol {
+    CLIENT_HTTP,
+    CLIENT_WS,
+    CLIENT_SSE,
+    CLIENT_POLL, /* HTTP, while a poll waits for its answer. */
+    CLIENT_PROTOCOLS
+};
 
 enum client_state {
     CLIENT_OPEN,
@@ -57,11 +65,23 @@ struct client {
     uint8_t flags;
     uint32_t opened_tick;
     struct http_session *session; /* While a request is being read or answered. */
-    struct ws_extra *extra;
+    union {                       /* By protocol. */
+        struct ws_extra *extra;       /* HTTP and WebSocket. */
+        struct positions *positions;  /* SSE; NULL: every event names its own. */
+        struct poll *poll;
+    };
     struct partial *partial;
 };
 
 _Static_assert(sizeof(struct client) == 128, "two cache lines a connection");
+
+/* How it listens to events, as the listing of connections calls it; NULL: not at all. */
+static inline const char *client_transport(const struct client *client)
+{
+    static const char *const names[CLIENT_PROTOCOLS] = {
+        [CLIENT_WS] = "ws", [CLIENT_SSE] = "sse", [CLIENT_POLL] = "poll"};
+    return names[client->protocol];
+}
 
 static inline struct client *client_of(struct subscriber *sub)
 {

@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "conn/poll.h"
 #include "conn/report.h"
+#include "conn/sse.h"
 #include "conn/ws.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -119,8 +121,18 @@ static uint64_t silence_max_ms(const struct conn_server *server, const struct cl
     if (client->state != CLIENT_OPEN) {
         return 0;
     }
-    return client->protocol == CLIENT_WS ? server->options.idle_timeout_ms
-                                         : server->options.keepalive_timeout_ms;
+    switch ((enum client_protocol)client->protocol) {
+    case CLIENT_WS:
+        return server->options.idle_timeout_ms;
+    case CLIENT_SSE: /* Says nothing, ever. Whose kernel takes what we send is there. */
+        return client->sub.flags & SUB_BLOCKED ? server->options.idle_timeout_ms : 0;
+    case CLIENT_HTTP:
+        return server->options.keepalive_timeout_ms;
+    case CLIENT_POLL: /* Waits for us. */
+    case CLIENT_PROTOCOLS:
+        break;
+    }
+    return 0;
 }
 
 static bool silent_too_long(const struct conn_server *server, const struct client *client)
@@ -139,6 +151,9 @@ static void close_silent(struct conn_server *server, struct client *client)
     if (client->protocol == CLIENT_WS) {
         server->stats.idle_closed += 1;
         ws_close(server, client, WS_CODE_GOING_AWAY, "no sign of life");
+    } else if (client->protocol == CLIENT_SSE) {
+        server->stats.idle_closed += 1;
+        client_close(server, client); /* It takes nothing, so there is nothing to tell it. */
     } else {
         client_finish(server, client);
     }
@@ -180,24 +195,40 @@ static void heartbeat(struct conn_server *server, struct client *client)
     }
 }
 
-/* Each ping interval every slot comes by once, a few of them a tick: no timer per connection. */
-static void scan(struct conn_server *server)
+/* Each interval every slot comes by once, a few of them a tick: no timer per connection. */
+static void scan(struct conn_server *server, struct scan *scan, uint64_t interval_ms,
+    void (*look)(struct conn_server *server, struct client *client))
 {
-    uint64_t interval = scan_interval_ms(server);
     uint64_t slots = server->clients.high_count;
-    server->scan_debt +=
-        slots * CONN_TICK_MS; /* In slots × ms: what a tick owes is rarely whole. */
-    uint64_t count = server->scan_debt / interval;
 
-    server->scan_debt -= count * interval;
+    scan->debt += slots * CONN_TICK_MS;
+    uint64_t count = scan->debt / interval_ms;
+    scan->debt -= count * interval_ms;
     for (uint64_t i = 0; i < count && i < slots; i++) {
-        if (server->scan_next >= slots) {
-            server->scan_next = 0;
+        if (scan->next >= slots) {
+            scan->next = 0;
         }
-        uint32_t slot = server->scan_next++;
+        uint32_t slot = scan->next++;
         if (server->generations[slot] & 1) {
-            heartbeat(server, slab_at(&server->clients, slot));
+            look(server, slab_at(&server->clients, slot));
         }
+    }
+}
+
+static bool any_streams(const struct conn_server *server)
+{
+    uint32_t count = 0;
+
+    for (int kind = 0; kind < CLIENT_KINDS; kind++) {
+        count += server->stats.streams[kind];
+    }
+    return count;
+}
+
+static void stream_heartbeat(struct conn_server *server, struct client *client)
+{
+    if (client->protocol == CLIENT_SSE) {
+        sse_heartbeat(server, client);
     }
 }
 
@@ -229,8 +260,13 @@ static void drain_one(struct conn_server *server, struct client *client)
         snprintf(reason, sizeof(reason), "retry_ms=%u",
             (unsigned)(100 + rng_below(&server->rng, server->drain_retry_ms)));
         ws_close(server, client, WS_CODE_RESTART, reason);
+    } else if (client->protocol == CLIENT_SSE) {
+        sse_end(server, client, "restarting",
+            (uint32_t)(100 + rng_below(&server->rng, server->drain_retry_ms)));
     } else if (ws_upgrading(client)) {
         ws_refuse_draining(server, client);
+    } else if (client->protocol == CLIENT_POLL) {
+        poll_hurry(server, client);
     } else if (client->session && http_session_busy(client->session)) {
         http_session_last(client->session);
     } else {
@@ -250,6 +286,7 @@ void conn_server_drain(struct conn_server *server, uint64_t spread_ms)
         sock_close(server->listeners[i]);
     }
     server->listener_count = 0;
+    poll_hurry_all(server);
     /* At least 1000 a second, so that few clients do not wait for many ticks. */
     uint64_t ticks = spread_ms / CONN_TICK_MS;
     uint64_t pace = server->stats.clients / (ticks ? ticks : 1) + 1;
@@ -274,7 +311,10 @@ static void drain_step(struct conn_server *server)
 void conn_server_tick(struct conn_server *server)
 {
     expire_deadlines(server);
-    scan(server);
+    scan(server, &server->pings, scan_interval_ms(server), heartbeat);
+    if (any_streams(server)) {
+        scan(server, &server->stream_heartbeats, server->options.sse_heartbeat_ms, stream_heartbeat);
+    }
     report_tick(server);
     if (server->draining) {
         drain_step(server);

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "conn/poll.h"
 #include "conn/server.h"
 #include "rt/clock.h"
 #include "rt/sock.h"
@@ -69,6 +70,9 @@ long conn_write(void *ctx, struct subscriber *sub, const struct iovec *iov, int 
     size_t total = 0;
     long sent;
 
+    if (UNLIKELY(client_of(sub)->protocol == CLIENT_POLL)) {
+        return poll_capture(client_of(sub), iov, count);
+    }
     for (int i = 0; i < count; i++) {
         total += iov[i].iov_len;
     }

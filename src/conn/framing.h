@@ -1,9 +1,13 @@
 /* Framings: how a publication is written for a class of subscribers. One row each.
  *
- * raw        the payload alone, one WebSocket frame
- * envelope   {"channel":…,"cursor":…,"data":…} as one WebSocket text frame
- *
- * each also compressed (permessage-deflate), once per class.
+ * raw            the payload alone, one WebSocket frame
+ * envelope       {"channel":…,"cursor":…,"data":…} as one WebSocket text frame
+ * … deflate      the same compressed (permessage-deflate), once per class
+ * SSE raw        an event with the payload, line by line, and the cursor as its id; a payload that is
+ *                not UTF-8 comes as base64 in an event named "binary"
+ * SSE envelope   an event with the envelope, and the cursor as its id
+ * SSE list       the same without an id: the connection names all its cursors (conn/sse.h)
+ * poll           the envelope and a comma: one element of an answer
  */
 #ifndef CONN_FRAMING_H
 #define CONN_FRAMING_H
@@ -24,6 +28,10 @@ enum framing {
     FRAMING_RAW_DEFLATE,
     FRAMING_ENVELOPE,
     FRAMING_ENVELOPE_DEFLATE,
+    FRAMING_SSE_RAW,
+    FRAMING_SSE_ENVELOPE,
+    FRAMING_SSE_LIST,
+    FRAMING_POLL,
     FRAMINGS,
 };
 

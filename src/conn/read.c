@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "conn/poll.h"
 #include "conn/ws.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -21,12 +22,15 @@ void client_read_again(struct conn_server *server, struct client *client)
     server->again[server->again_count++] = client->sub.slot;
 }
 
-/* A handler made a WebSocket of it (or is about to): the session's work is done, and what came
- * behind the request is frames. */
+/* A handler made a WebSocket of it (or is about to), or a stream: the session's work is done, and what
+ * came behind the request is frames, or nothing. */
 static bool http_taken(struct conn_server *server, struct client *client, uint8_t *data, size_t len)
 {
     http_session_end(client->session);
     client->session = NULL;
+    if (client->protocol == CLIENT_SSE) {
+        return true; /* The answer has no end, so there is no next request. */
+    }
     if (client->protocol == CLIENT_WS) {
         return len == 0 || ws_input(server, client, data, len);
     }
@@ -41,7 +45,7 @@ static bool take_held(struct conn_server *server, struct client *client)
     if (!client->session || !http_session_taken(client->session, &held)) {
         return true;
     }
-    if (!ws_keep_early(server, client, held)) {
+    if (client->protocol != CLIENT_SSE && !ws_keep_early(server, client, held)) {
         return false;
     }
     http_session_end(client->session);
@@ -108,6 +112,9 @@ static bool client_input(
     }
     if (client->protocol == CLIENT_WS) {
         return ws_input(server, client, data, len);
+    }
+    if (client->protocol == CLIENT_SSE) {
+        return true; /* It has nothing to say; read on, to hear when it goes. */
     }
     if (ws_upgrading(client)) {
         return ws_keep_early(server, client, span_of(data, len));
@@ -204,11 +211,12 @@ void conn_client_event(void *ctx, uint64_t id, uint32_t events)
 
 bool conn_server_turn(struct conn_server *server)
 {
+    bool polls = poll_turn(server);
     uint32_t count = server->again_count;
     uint32_t *slots = server->again;
 
     if (count == 0) {
-        return false;
+        return polls;
     }
     server->again = NULL;
     server->again_count = server->again_cap = 0;
@@ -222,5 +230,5 @@ bool conn_server_turn(struct conn_server *server)
         }
     }
     mem_free(slots);
-    return server->again_count > 0;
+    return server->again_count > 0 || polls;
 }

@@ -2,9 +2,13 @@
 
 #include "base/mem.h"
 #include "conn/commands.h"
+#include "conn/poll.h"
+#include "conn/positions.h"
 #include "conn/publish.h"
 #include "conn/report.h"
+#include "conn/sse.h"
 #include "conn/ws.h"
+#include "core/channel.h"
 #include "core/name.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -50,16 +54,50 @@ static void port_subscribed(void *ctx, struct subscriber *sub, const struct mail
         return;
     }
     commands_subscribed(server, answer, sub);
-    if (sub) {
-        ws_subscribed(server, client_of(sub), answer);
+    if (!sub) {
+        return;
+    }
+    struct client *client = client_of(sub);
+    if (client->protocol == CLIENT_SSE) {
+        sse_subscribed(server, client, answer);
+    } else if (client->protocol == CLIENT_POLL) {
+        poll_subscribed(server, client, answer);
+    } else {
+        ws_subscribed(server, client, answer);
     }
 }
 
 static void port_restarted(
     void *ctx, struct subscriber *sub, uint8_t framing, struct span channel, struct cursor cursor)
 {
+    struct client *client = client_of(sub);
+
     (void)framing;
-    ws_restarted(ctx, client_of(sub), channel, cursor);
+    if (client->protocol == CLIENT_SSE) {
+        sse_restarted(ctx, client, channel, cursor);
+    } else if (client->protocol == CLIENT_POLL) {
+        poll_restarted(ctx, client, channel, cursor);
+    } else {
+        ws_restarted(ctx, client, channel, cursor);
+    }
+}
+
+/* Only streams of several channels and polls are watched. */
+static void port_queued(
+    void *ctx, struct subscriber *sub, const struct channel *channel, uint64_t offset)
+{
+    const struct client *client = client_of(sub);
+
+    (void)ctx;
+    positions_reach(client->protocol == CLIENT_POLL ? poll_positions(client) : client->positions,
+        channel->hash, offset);
+}
+
+static void port_flushing(void *ctx, struct subscriber *sub)
+{
+    if (client_of(sub)->protocol == CLIENT_SSE) {
+        sse_flush(ctx, client_of(sub), false);
+    }
 }
 
 static void port_published(void *ctx, const struct publish_result *result)
@@ -73,9 +111,35 @@ static void port_slow(void *ctx, struct subscriber *sub, bool dropping)
 
     server->stats.slow_began += dropping;
     server->stats.slow_ended += !dropping;
+    if (client_of(sub)->protocol == CLIENT_POLL) {
+        return; /* It loses nothing: see poll.h. */
+    }
     if (dropping || client_of(sub)->state == CLIENT_OPEN) {
         report_slow(server, client_of(sub), dropping); /* One that was cut has not recovered. */
     }
+}
+
+/* The policy ends it, and it is told so. False: that is not possible. */
+static bool last_words(struct conn_server *server, struct client *client)
+{
+    if (client->protocol == CLIENT_POLL) {
+        shard_reprieve(server->shard, &client->sub);
+        poll_overrun(server, client);
+        return true;
+    }
+    if (client->protocol == CLIENT_HTTP) {
+        return false;
+    }
+    server->stats.cut_policy += 1;
+    report_cut_slow(server, client);
+    shard_reprieve(server->shard, &client->sub);
+    if (client->protocol == CLIENT_SSE) {
+        sse_end(server, client, "too slow: what waited for this connection is lost", 0);
+    } else if (client->protocol == CLIENT_WS) {
+        ws_close(
+            server, client, WS_CODE_POLICY, "too slow: what waited for this connection is lost");
+    }
+    return client->state != CLIENT_OPEN && !(client->sub.flags & SUB_DOOMED);
 }
 
 static void port_doomed(void *ctx, struct subscriber *sub)
@@ -83,16 +147,9 @@ static void port_doomed(void *ctx, struct subscriber *sub)
     struct conn_server *server = ctx;
     struct client *client = client_of(sub);
 
-    if ((sub->flags & SUB_DOOMED_SLOW) && client->protocol == CLIENT_WS &&
-        client->state == CLIENT_OPEN) {
-        server->stats.cut_policy += 1;
-        report_cut_slow(server, client);
-        shard_reprieve(server->shard, sub);
-        ws_close(
-            server, client, WS_CODE_POLICY, "too slow: what waited for this connection is lost");
-        if (client->state == CLIENT_CLOSING) {
-            return;
-        }
+    if ((sub->flags & SUB_DOOMED_SLOW) && client->state == CLIENT_OPEN &&
+        last_words(server, client)) {
+        return;
     }
     client_close(server, client);
 }
@@ -104,6 +161,10 @@ static void port_flushed(void *ctx, struct subscriber *sub)
 
     if (client->state == CLIENT_FINISH) {
         client_linger(ctx, client);
+    } else if (client->protocol == CLIENT_SSE) {
+        sse_flush(ctx, client, true);
+    } else if (client->protocol == CLIENT_POLL) {
+        poll_flushed(ctx, client);
     } else if (client->session && http_session_waits(client->session)) {
         client_read_again(ctx, client);
     }
@@ -213,6 +274,8 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
         .published = port_published,
         .slow = port_slow,
         .doomed = port_doomed,
+        .queued = port_queued,
+        .flushing = port_flushing,
         .flushed = port_flushed,
         .interest = port_interest,
         .post = port_post,

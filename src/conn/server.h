@@ -27,6 +27,7 @@
 #include "rt/timer.h"
 
 struct loop;
+struct target;
 struct conn_server;
 
 enum { CONN_TICK_MS = 100, CONN_LISTENERS_MAX = 16 };
@@ -49,6 +50,7 @@ struct conn_options {
     uint32_t connections_max; /* In the process (own_limit: in this shard). */
     uint32_t subscriptions_max;
     uint64_t ping_interval_ms;
+    uint64_t sse_heartbeat_ms;
     uint64_t idle_timeout_ms; /* 0: never. */
     uint64_t keepalive_timeout_ms;
     uint32_t read_bytes_user; /* WebSocket messages from clients, by endpoint. */
@@ -80,6 +82,9 @@ struct conn_stats {
     uint64_t cut_policy, cut_operator;
     uint32_t clients;                  /* Now, HTTP included. */
     uint32_t websockets[CLIENT_KINDS]; /* Now, by endpoint. */
+    uint32_t streams[CLIENT_KINDS];    /* The same of SSE. */
+    uint32_t polls;                    /* Waiting now. */
+    uint64_t streams_opened, polls_answered;
     /* Channels somebody listens to, on whichever shard, of which this one is the home. */
     uint32_t user_channels, room_channels, channels;
 };
@@ -93,6 +98,12 @@ struct deadlines {
 struct deadline {
     uint32_t slot, generation;
     uint64_t due_ms;
+};
+
+/* Where a scan through all slots has come. */
+struct scan {
+    uint32_t next; /* Slot. */
+    uint64_t debt; /* In slots × ms: what a tick owes is rarely whole. */
 };
 
 struct conn_server {
@@ -118,8 +129,9 @@ struct conn_server {
     struct log_burst slow_burst, recovered_burst, cut_burst;
     struct rng rng;
 
-    uint32_t scan_next; /* Slot of the next heartbeat scan. */
-    uint64_t scan_debt;
+    struct scan pings; /* And whoever is silent. */
+    struct scan stream_heartbeats;
+    struct poll *polls_due; /* To be looked at in the next turn. */
     uint32_t *again; /* Slots with more to read. */
     uint32_t again_count, again_cap;
     struct deadlines closing;  /* One second: closing and lingering. */
@@ -222,6 +234,10 @@ void client_finish(struct conn_server *server, struct client *client);
 
 /* Gone at once. The slot is free afterwards. */
 void client_close(struct conn_server *server, struct client *client);
+
+/* Asks home for each of the target's channels. False: there is no memory. */
+bool client_subscribe(struct conn_server *server, struct client *client,
+    const struct target *target, uint8_t framing);
 
 /* Reads on even without an event. */
 void client_read_again(struct conn_server *server, struct client *client);

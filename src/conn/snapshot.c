@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 #include "conn/commands.h"
+#include "conn/poll.h"
+#include "conn/positions.h"
 #include "conn/server.h"
 #include "conn/ws.h"
 #include "core/snapshot.h"
@@ -18,6 +20,11 @@ enum { FLAGS_MOVED = CLIENT_DEFLATE | CLIENT_COUNTED | CLIENT_EARLY | CLIENT_SPO
 static bool has_session(const struct client *client)
 {
     return client->session && client->state == CLIENT_OPEN;
+}
+
+void conn_snapshot_prepare(struct conn_server *server)
+{
+    poll_hurry_all(server);
 }
 
 bool conn_snapshot_ready(const struct conn_server *server)
@@ -59,6 +66,14 @@ static void export_extra(const struct ws_extra *extra, struct pack *out)
     pack_u8(out, extra->upgrade.deflate.server_max_window_bits);
 }
 
+static void export_positions(const struct positions *positions, struct pack *out)
+{
+    pack_u8(out, positions != NULL);
+    if (positions) {
+        positions_export(positions, out);
+    }
+}
+
 void conn_snapshot_export(struct conn_server *server, struct client *client, struct pack *out)
 {
     const struct partial *partial = client->partial;
@@ -72,7 +87,11 @@ void conn_snapshot_export(struct conn_server *server, struct client *client, str
     pack_u32(out, now - client->opened_tick);
     pack_span(out, partial ? span_of(partial->data, partial->len) : span_of(NULL, 0));
     pack_u32(out, partial ? partial->cap : 0);
-    export_extra(client->extra, out);
+    if (client->protocol == CLIENT_SSE) {
+        export_positions(client->positions, out);
+    } else {
+        export_extra(client->extra, out);
+    }
     pack_u8(out, has_session(client));
     if (has_session(client)) {
         http_session_export(client->session, out);
@@ -144,6 +163,16 @@ static int import_extra(struct client *client, struct unpack *in)
     return err ? err : bytes_append(&extra->client_id, client_id.data, client_id.len);
 }
 
+static int import_positions(
+    struct conn_server *server, struct client *client, struct unpack *in)
+{
+    if (!unpack_u8(in)) {
+        return unpack_error(in);
+    }
+    client->positions = positions_import(&server->shard->settings->hash_key, in);
+    return client->positions ? 0 : in->failed ? -EBADMSG : -ENOMEM;
+}
+
 struct moving {
     struct conn_server *server;
     struct client *client;
@@ -163,9 +192,8 @@ static void asked_anew(void *ctx, uint64_t former_id, uint64_t id)
 /* Lists and counts of the server it is now in. */
 static void enrol(struct conn_server *server, struct client *client)
 {
-    if (client->protocol == CLIENT_WS) {
-        server->stats.websockets[client->kind] += 1;
-    }
+    server->stats.websockets[client->kind] += client->protocol == CLIENT_WS;
+    server->stats.streams[client->kind] += client->protocol == CLIENT_SSE;
     if (client->flags & CLIENT_COUNTED) {
         client->flags &= (uint8_t)~CLIENT_COUNTED;
         if (gauge_try_add(server->gauge, UINT32_MAX)) {
@@ -186,7 +214,7 @@ static int import_client(struct conn_server *server, struct client *client, stru
     uint8_t protocol = unpack_u8(in), state = unpack_u8(in), kind = unpack_u8(in);
     uint8_t flags = unpack_u8(in) & FLAGS_MOVED;
 
-    if (in->failed || protocol > CLIENT_WS || state > CLIENT_LINGER || kind >= CLIENT_KINDS) {
+    if (in->failed || protocol > CLIENT_SSE || state > CLIENT_LINGER || kind >= CLIENT_KINDS) {
         return -EBADMSG;
     }
     client->protocol = protocol;
@@ -197,7 +225,11 @@ static int import_client(struct conn_server *server, struct client *client, stru
     client->sub.life_tick = conn_tick_now(server) - unpack_u32(in);
     client->opened_tick = conn_tick_now(server) - unpack_u32(in);
     int err = import_partial(client, in);
-    err = err ? err : import_extra(client, in);
+    if (!err && protocol == CLIENT_SSE) {
+        err = import_positions(server, client, in);
+    } else {
+        err = err ? err : import_extra(client, in);
+    }
     if (!err && (flags & CLIENT_EARLY) && !client->partial) {
         err = -EBADMSG;
     }
@@ -209,6 +241,9 @@ static int import_client(struct conn_server *server, struct client *client, stru
     moving.commands = err ? span_of(NULL, 0) : unpack_span(in);
     err = err ? err
               : snapshot_import_subscriber(server->shard, &client->sub, in, asked_anew, &moving);
+    if (!err && protocol == CLIENT_SSE) {
+        shard_watch(&client->sub, client->positions); /* Where it stands is known without a look. */
+    }
     return err ? err : moving.failed ? -ENOMEM : 0;
 }
 

@@ -15,6 +15,9 @@
 struct client;
 struct conn_server;
 
+/* Asks whatever only waits to come to an end: polls are answered in the next turns. */
+void conn_snapshot_prepare(struct conn_server *server);
+
 /* May all of this server's connections move now? Not while a request or a publication is being
  * answered: a few turns later. */
 bool conn_snapshot_ready(const struct conn_server *server);

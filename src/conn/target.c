@@ -72,13 +72,11 @@ static bool same_name(const struct target *target, uint32_t i, uint32_t j)
 }
 
 /* The n-th element of the list belongs to the n-th channel. */
-static int read_since(struct target *target, struct span raw)
+void target_resume(struct target *target, struct span cursors)
 {
-    struct bytes text = {0};
-    int err = decode(target, "since", &text, raw);
-    struct span rest = span_of(text.data, text.len);
+    struct span rest = cursors;
 
-    for (uint32_t i = 0; !err && i < target->count; i++) {
+    for (uint32_t i = 0; i < target->count; i++) {
         const uint8_t *comma = rest.len ? memchr(rest.data, ',', rest.len) : NULL;
         size_t len = comma ? (size_t)(comma - rest.data) : rest.len;
         target->channels[i].since = since_parse(span_of(rest.data, len));
@@ -91,6 +89,16 @@ static int read_since(struct target *target, struct span raw)
             break;
         }
         rest = comma ? span_of(comma + 1, rest.len - len - 1) : span_of(rest.data, 0);
+    }
+}
+
+static int read_since(struct target *target, struct span raw)
+{
+    struct bytes text = {0};
+    int err = decode(target, "since", &text, raw);
+
+    if (!err) {
+        target_resume(target, span_of(text.data, text.len));
     }
     bytes_fini(&text);
     return err;
@@ -172,7 +180,7 @@ int target_read(struct target *target, struct span query, uint32_t channels_max)
     }
     target->kind = kinds ? (uint8_t)__builtin_ctz(kinds) : TARGET_NONE;
     if (target->batch_ms && kinds && target->kind != TARGET_CHANNELS) {
-        return fault(target, "batch_ms", "only with channel=; these sockets get a frame each");
+        return fault(target, "batch_ms", "only with channel=; elsewhere each event comes by itself");
     }
     if (target->kind != TARGET_CHANNELS && target->count > 1) {
         return fault(target, "query", "username and room can be given once");

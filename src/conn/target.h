@@ -1,4 +1,4 @@
-/* Target: what a client asks for in the query of /ws (and later /sse, /poll).
+/* Target: what a client asks for in the query of /ws, /sse and /poll.
  *
  * Exactly one of username, room (+ client_id) or channel (repeatable), with since for each channel, and
  * types and batch_ms for all of them (wire.md "Subscribing by URL", "Cursor").
@@ -36,6 +36,10 @@ struct target {
 /* Reads a query. Returns 0; -EINVAL with target->why; or -ENOMEM. Start with all zeroes; end with
  * target_fini() in every case. */
 MUST_USE int target_read(struct target *target, struct span query, uint32_t channels_max);
+
+/* Continues from a cursor, or a list of them, in place of `since`: what EventSource sends back as
+ * Last-Event-ID. */
+void target_resume(struct target *target, struct span cursors);
 
 static inline struct span target_name(const struct target *target, uint32_t i)
 {

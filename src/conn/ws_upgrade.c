@@ -177,25 +177,6 @@ static void refuse_upgrade(struct http_exchange *x, int status, const char *reas
     bytes_fini(&body);
 }
 
-/* Asks home for each channel. */
-static bool subscribe_all(
-    struct conn_server *server, struct client *client, const struct target *target)
-{
-    uint64_t id;
-
-    for (uint32_t i = 0; i < target->count; i++) {
-        const struct shard_asked asked = {.name = target_name(target, i),
-            .framing = ws_framing(client),
-            .since = target->channels[i].since,
-            .types = span_of(target->types.data, target->types.len),
-            .batch_ms = target->batch_ms};
-        if (shard_subscribe_from(server->shard, &client->sub, &asked, &id) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static enum client_kind kind_of(const struct target *target, const struct ws_upgrade *upgrade)
 {
     switch ((enum target_kind)target->kind) {
@@ -233,7 +214,7 @@ static void begin(struct conn_server *server, struct client *client, struct http
         }
         become_websocket(server, client);
     }
-    if (!subscribe_all(server, client, target)) {
+    if (!client_subscribe(server, client, target, ws_framing(client))) {
         shard_doom(server->shard, &client->sub);
     }
 }

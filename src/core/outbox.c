@@ -204,6 +204,9 @@ void outbox_gap(struct shard *shard, struct subscriber *sub, struct channel *cha
     if (box) {
         shard_mark_dirty(shard, sub);
     }
+    if (sub->flags & SUB_WATCHED) {
+        shard->ports.queued(shard->ports.ctx, sub, channel, to);
+    }
 }
 
 /* ---- runs from outside ---- */

@@ -15,6 +15,7 @@
 #include "core/publication.h"
 #include "core/sweep.h"
 
+struct channel;
 struct subscriber;
 struct mail_subscribe;
 
@@ -57,6 +58,13 @@ struct core_ports {
 
     /* The subscriber began to lose messages, or caught up again. */
     void (*slow)(void *ctx, struct subscriber *sub, bool dropping);
+
+    /* For subscribers that are watched (shard_watch()). All of the channel up to this offset waits for
+     * it now, or a word that it is lost: what is said about it now comes behind that. */
+    void (*queued)(void *ctx, struct subscriber *sub, const struct channel *channel, uint64_t offset);
+
+    /* For those, too: what waits is sent next. What is added now goes with it. */
+    void (*flushing)(void *ctx, struct subscriber *sub);
 
     /* Everything that waited for this subscriber is sent. */
     void (*flushed)(void *ctx, struct subscriber *sub);

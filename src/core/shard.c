@@ -294,9 +294,15 @@ void shard_adopt(struct shard *shard, struct subscriber *sub, uint32_t slot, uin
 void shard_update_direct(struct subscriber *sub)
 {
     bool direct = !sub->outbox && sub->subscription_count == 1 && (sub->flags & SUB_PLAIN) &&
-                  !(sub->flags & SUB_DOOMED);
+                  !(sub->flags & (SUB_DOOMED | SUB_WATCHED));
 
     sub->flags = (uint16_t)(direct ? sub->flags | SUB_DIRECT : sub->flags & ~SUB_DIRECT);
+}
+
+void shard_watch(struct subscriber *sub, bool watched)
+{
+    sub->flags = (uint16_t)(watched ? sub->flags | SUB_WATCHED : sub->flags & ~SUB_WATCHED);
+    shard_update_direct(sub);
 }
 
 void shard_mark_dirty(struct shard *shard, struct subscriber *sub)
@@ -447,6 +453,10 @@ void shard_deliver_queued(
     }
     outbox_push(shard, sub, batch, first);
     shard_mark_dirty(shard, sub);
+    if (sub->flags & SUB_WATCHED) {
+        uint64_t last = batch->messages[batch->count - 1].offset;
+        shard->ports.queued(shard->ports.ctx, sub, batch->channel, last);
+    }
 }
 
 void shard_deliver_partial(struct shard *shard, struct subscriber *sub, struct batch *batch,
@@ -484,6 +494,9 @@ static void flush_dirty(struct shard *shard)
         struct subscriber *sub = shard_subscriber(shard, slot);
         slot = sub->next_dirty;
         sub->next_dirty = SLAB_NONE;
+        if ((sub->flags & (SUB_WATCHED | SUB_DOOMED)) == SUB_WATCHED) {
+            shard->ports.flushing(shard->ports.ctx, sub);
+        }
         sub->flags &= (uint16_t)~SUB_DIRTY;
         if (sub->flags & SUB_DOOMED) {
             continue;

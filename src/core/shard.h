@@ -215,6 +215,9 @@ void shard_reprieve(struct shard *shard, struct subscriber *sub);
 void shard_adopt(struct shard *shard, struct subscriber *sub, uint32_t slot, uint32_t generation,
     int32_t handle, bool plain);
 
+/* conn follows what waits for this subscriber, see ports.queued(); or no longer. */
+void shard_watch(struct subscriber *sub, bool watched);
+
 /* For conn's deliver(): the entry cannot take the batch directly. */
 void shard_deliver_queued(
     struct shard *shard, struct subscriber *sub, struct batch *batch, uint32_t first);

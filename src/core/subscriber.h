@@ -39,6 +39,7 @@ enum {                 /* subscriber.flags */
     SUB_DOOMED = 32,   /* Will be closed at the end of the turn: nothing more goes in or out. */
     SUB_DOOMED_SLOW = 64, /* … because of the policy `disconnect`. */
     SUB_PAGED = 128,      /* A page of a replay is asked for. */
+    SUB_WATCHED = 256,    /* conn follows what waits for it: nothing goes past its outbox. */
 };
 
 struct subscriber {

@@ -66,6 +66,9 @@ struct figures {
 
     /* Connections. */
     uint32_t websockets[FIGURES_ENDPOINTS];
+    uint32_t streams[FIGURES_ENDPOINTS]; /* SSE; never V1. */
+    uint32_t polls;                      /* Waiting. */
+    uint64_t streams_opened, polls_answered;
     uint32_t http_connections;
     uint32_t connections_max;
     uint64_t opened, refused, closed, handshakes;
@@ -90,11 +93,12 @@ struct figures {
     struct figures_broker broker;
 };
 
-static inline uint64_t figures_websockets(const struct figures *figures)
+/* Clients that stay connected: WebSockets and streams. */
+static inline uint64_t figures_clients(const struct figures *figures)
 {
     uint64_t sum = 0;
     for (int i = 0; i < FIGURES_ENDPOINTS; i++) {
-        sum += figures->websockets[i];
+        sum += figures->websockets[i] + figures->streams[i];
     }
     return sum;
 }

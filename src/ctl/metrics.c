@@ -96,6 +96,10 @@ static void write_connections(struct page *page, const struct figures *f)
     for (int i = 0; i < FIGURES_ENDPOINTS; i++) {
         sample(page, name, "transport", "ws", "endpoint", endpoints[i], f->websockets[i]);
     }
+    for (int i = 0; i < FIGURES_V1; i++) {
+        sample(page, name, "transport", "sse", "endpoint", endpoints[i], f->streams[i]);
+    }
+    sample(page, name, "transport", "poll", "endpoint", "poll", f->polls);
     sample(page, name, "transport", "http", "endpoint", "api", f->http_connections);
     gauge(page, "fanout_connections_max", "Connections it takes.", f->connections_max);
     gauge(page, "fanout_users", "Distinct users with a socket.", (double)f->users);
@@ -109,6 +113,8 @@ static void write_connections(struct page *page, const struct figures *f)
         "Connections refused: over the limit, or out of descriptors.", f->refused);
     counter(page, "fanout_connections_closed_total", "Connections ended.", f->closed);
     counter(page, "fanout_handshakes_total", "WebSocket upgrades answered 101.", f->handshakes);
+    counter(page, "fanout_streams_opened_total", "SSE streams begun.", f->streams_opened);
+    counter(page, "fanout_polls_answered_total", "Long polls answered.", f->polls_answered);
     counter(page, "fanout_pings_total", "Heartbeats sent.", f->pings);
     counter(page, "fanout_idle_closed_total", "Closed for want of a sign of life.", f->idle_closed);
     counter(page, "fanout_protocol_violations_total", "WebSocket protocol errors of clients.",
@@ -340,7 +346,7 @@ static void write_shards(struct page *page, const struct figures *f)
 static void write_plain(struct page *page, const struct figures *f)
 {
     gauge(page, "rooms", "Rooms with a member.", (double)f->rooms);
-    gauge(page, "clients", "Connected clients.", (double)figures_websockets(f));
+    gauge(page, "clients", "Connected clients: WebSockets and streams.", (double)figures_clients(f));
     counter(page, "dropped_messages", "Messages dropped, whatever the reason.",
         books_dropped(&f->core.books));
 }

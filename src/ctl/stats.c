@@ -9,7 +9,7 @@ static int append_head(struct bytes *out, const struct figures *f)
         ",\"channels\":%" PRIu64 ",\"subscriptions\":%" PRIu64 ",\"connections_max\":%u"
         ",\"slow\":%" PRIu64 ",\"version\":\"%s\",\"role\":\"%s\",\"uptime_seconds\":%.3f"
         ",\"cpu_seconds\":%.3f,\"memory_bytes\":%" PRIu64,
-        figures_websockets(f), f->users, f->rooms, f->listened_channels, f->core.subscriptions,
+        figures_clients(f), f->users, f->rooms, f->listened_channels, f->core.subscriptions,
         f->connections_max, f->slow_now, f->version, f->role, f->uptime_seconds,
         f->process.cpu_seconds, f->process.resident_bytes);
 }

@@ -131,7 +131,8 @@ struct http_session *http_session_import(
 
 /* ---- for handlers ---- */
 
-/* Answers. body may be NULL with len 0; content_type NULL: none. */
+/* Answers. body may be NULL with len 0; content_type NULL: none. len HTTP_NO_LENGTH: none is told, for
+ * the HEAD of what has no end. */
 void http_reply(
     struct http_exchange *x, int status, const char *content_type, const void *body, size_t len);
 

@@ -71,13 +71,17 @@ static void add_connections(struct figures *f, const struct conn_stats *conn)
 {
     static const uint8_t kinds[FIGURES_ENDPOINTS] = {
         CLIENT_USER, CLIENT_ROOM, CLIENT_CHANNELS, CLIENT_V1};
-    uint32_t websockets = 0;
+    uint32_t listening = 0;
 
     for (int i = 0; i < FIGURES_ENDPOINTS; i++) {
         f->websockets[i] += conn->websockets[kinds[i]];
-        websockets += conn->websockets[kinds[i]];
+        f->streams[i] += conn->streams[kinds[i]];
+        listening += conn->websockets[kinds[i]] + conn->streams[kinds[i]];
     }
-    f->http_connections += conn->clients - websockets;
+    f->polls += conn->polls;
+    f->streams_opened += conn->streams_opened;
+    f->polls_answered += conn->polls_answered;
+    f->http_connections += conn->clients - listening - conn->polls;
     f->opened += conn->accepted;
     f->refused += conn->refused;
     f->closed += conn->closed;

@@ -114,6 +114,7 @@ static struct conn_options options_of(const struct config *config, uint32_t fd_l
         .connections_max = connection_limit(config, fd_limit),
         .subscriptions_max = config->subscriptions_max,
         .ping_interval_ms = config->ws.ping_interval_ms,
+        .sse_heartbeat_ms = 15000,
         .idle_timeout_ms = config->idle_timeout_ms,
         .keepalive_timeout_ms = config->http.keepalive_timeout_ms,
         .read_bytes_user = (uint32_t)config->ws.read_bytes_user,

@@ -1,5 +1,7 @@
 /* DELETE /api/v1/connections/{id}. */
+#include "conn/poll.h"
 #include "conn/report.h"
+#include "conn/sse.h"
 #include "conn/ws.h"
 #include "role/gateway.h"
 #include "role/gather.h"
@@ -12,15 +14,36 @@ struct cut_part {
     bool done;
 };
 
+static void end(struct conn_server *server, struct client *client)
+{
+    static const char reason[] = "cut by an operator";
+
+    switch ((enum client_protocol)client->protocol) {
+    case CLIENT_WS:
+        ws_close(server, client, WS_CODE_POLICY, reason);
+        break;
+    case CLIENT_SSE:
+        sse_end(server, client, reason, 0);
+        break;
+    case CLIENT_POLL:
+        http_session_last(client->session);
+        poll_hurry(server, client);
+        break;
+    case CLIENT_HTTP:
+    case CLIENT_PROTOCOLS:
+        break;
+    }
+}
+
 static bool cut(struct gateway_shard *gs, struct gather_part *base)
 {
     struct cut_part *part = (struct cut_part *)base;
     struct client *client = conn_client_find(gs->server, part->id);
 
-    if (client && client->protocol == CLIENT_WS && client->state == CLIENT_OPEN) {
+    if (client && client_transport(client) && client->state == CLIENT_OPEN) {
         gs->server->stats.cut_operator += 1;
         report_cut(gs->server, client, "an operator");
-        ws_close(gs->server, client, WS_CODE_POLICY, "cut by an operator");
+        end(gs->server, client);
         part->done = true;
     }
     return true;

@@ -69,7 +69,7 @@ static bool at_address(const struct client *client, const struct listing_text *w
 
 bool listing_matches(const struct listing_filter *filter, const struct client *client)
 {
-    if (client->protocol != CLIENT_WS || client->state != CLIENT_OPEN || filter->nobody ||
+    if (!client_transport(client) || client->state != CLIENT_OPEN || filter->nobody ||
         (client->sub.flags & SUB_DOOMED)) {
         return false;
     }
@@ -158,8 +158,8 @@ int listing_append_row(struct bytes *out, const struct conn_server *server,
     err = err ? err : append_channels(out, client);
     err = err ? err
               : bytes_appendf(out,
-                    ",\"transport\":\"ws\",\"address\":\"%s\",\"since\":%" PRId64
+                    ",\"transport\":\"%s\",\"address\":\"%s\",\"since\":%" PRId64
                     ",\"queued_messages\":%" PRIu64 ",\"queued_bytes\":%u",
-                    address, since_ms / 1000, books.queued, box ? box->message_bytes : 0);
+                    client_transport(client), address, since_ms / 1000, books.queued, box ? box->message_bytes : 0);
     return err ? err : append_books(out, &books);
 }

@@ -6,8 +6,10 @@
 
 #include "base/bytes.h"
 #include "conn/commands.h"
+#include "conn/poll.h"
 #include "conn/publish.h"
 #include "conn/runs.h"
+#include "conn/sse.h"
 #include "conn/ws.h"
 #include "ctl/config.h"
 #include "role/admin.h"
@@ -19,6 +21,8 @@
 /* clang-format off: a table, one row a line. */
 const struct route serve_routes[] = {
     {"/ws", ROUTE_GET, ws_upgrade_handler},
+    {"/sse", ROUTE_GET, sse_handler},
+    {"/poll", ROUTE_GET, poll_handler},
     {"/api/v1/publish", ROUTE_POST, publish_handler},
     {"/api/v1/channels/{}", ROUTE_POST, publish_raw_handler},
     {"/api/v1/channels/{}/history", ROUTE_GET, history_handler},
