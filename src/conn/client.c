@@ -86,8 +86,8 @@ struct client *client_open(struct conn_server *server, int fd)
     return client;
 }
 
-bool client_subscribe(struct conn_server *server, struct client *client,
-    const struct target *target, uint8_t framing)
+bool client_subscribe(
+    struct conn_server *server, struct client *client, const struct target *target, uint8_t framing)
 {
     uint64_t id;
 

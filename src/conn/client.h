@@ -64,10 +64,10 @@ struct client {
     uint8_t kind;     /* enum client_kind */
     uint8_t flags;
     uint32_t opened_tick;
-    struct http_session *session; /* While a request is being read or answered. */
-    union {                       /* By protocol. */
-        struct ws_extra *extra;       /* HTTP and WebSocket. */
-        struct positions *positions;  /* SSE; NULL: every event names its own. */
+    struct http_session *session;    /* While a request is being read or answered. */
+    union {                          /* By protocol. */
+        struct ws_extra *extra;      /* HTTP and WebSocket. */
+        struct positions *positions; /* SSE; NULL: every event names its own. */
         struct poll *poll;
     };
     struct partial *partial;

@@ -313,7 +313,8 @@ void conn_server_tick(struct conn_server *server)
     expire_deadlines(server);
     scan(server, &server->pings, scan_interval_ms(server), heartbeat);
     if (any_streams(server)) {
-        scan(server, &server->stream_heartbeats, server->options.sse_heartbeat_ms, stream_heartbeat);
+        scan(
+            server, &server->stream_heartbeats, server->options.sse_heartbeat_ms, stream_heartbeat);
     }
     report_tick(server);
     if (server->draining) {

@@ -16,9 +16,9 @@
 enum {
     WAIT_DEFAULT_S = 25,
     WAIT_MAX_S = 60,
-    ANSWER_EVENTS = 1000,         /* At so many events or bytes no further page is asked for. */
+    ANSWER_EVENTS = 1000, /* At so many events or bytes no further page is asked for. */
     ANSWER_BYTES = 1024 * 1024,
-    HOME_MS = 5000,               /* How long home may take when the wait is shorter. */
+    HOME_MS = 5000, /* How long home may take when the wait is shorter. */
     ANSWERS_A_TURN = 256,
 };
 
@@ -162,8 +162,8 @@ void poll_overrun(struct conn_server *server, struct client *client)
     due(client->poll);
 }
 
-static void set(struct poll *poll, struct span channel, uint8_t state, struct cursor from,
-    struct cursor to)
+static void set(
+    struct poll *poll, struct span channel, uint8_t state, struct cursor from, struct cursor to)
 {
     const struct position *item = positions_find(poll->positions, channel);
 
@@ -201,8 +201,7 @@ static int append_states(struct bytes *out, const struct positions *positions)
         struct span name = positions_name(positions, i);
         err = i ? bytes_append_byte(out, ',') : 0;
         err = err ? err : json_append_string(out, name.data, name.len);
-        err = err ? err
-                  : bytes_appendf(out, ":\"%s\"", ws_state_name(positions->items[i].state));
+        err = err ? err : bytes_appendf(out, ":\"%s\"", ws_state_name(positions->items[i].state));
     }
     return err ? err : bytes_append_byte(out, '}');
 }
@@ -220,7 +219,9 @@ static int append_answer(struct bytes *out, struct poll *poll)
     }
     err = err ? err : bytes_append_str(out, "],\"cursor\":\"");
     err = err ? err : positions_append(out, positions);
-    err = err ? err : bytes_appendf(out, "\",\"state\":\"%s\"", ws_state_name(positions_state(positions)));
+    err =
+        err ? err
+            : bytes_appendf(out, "\",\"state\":\"%s\"", ws_state_name(positions_state(positions)));
     err = err || positions->count == 1 ? err : append_states(out, positions);
     return err ? err : bytes_append_str(out, "}\n");
 }
@@ -340,9 +341,8 @@ static bool read_wait(const struct http_exchange *x, uint64_t *ret_wait_ms)
     struct bytes text = {0};
     int64_t seconds = WAIT_DEFAULT_S;
     int got = http_query(x, "wait", &text);
-    bool good =
-        got == 0 || (got == 1 && json_int64(span_of(text.data, text.len), &seconds) == 0 &&
-                        seconds >= 0 && seconds <= WAIT_MAX_S);
+    bool good = got == 0 || (got == 1 && json_int64(span_of(text.data, text.len), &seconds) == 0 &&
+                                seconds >= 0 && seconds <= WAIT_MAX_S);
 
     bytes_fini(&text);
     *ret_wait_ms = x->head_only ? 0 : (uint64_t)seconds * 1000;
@@ -404,8 +404,7 @@ void poll_handler(struct http_exchange *x)
         http_reply_error(x, 400, "bad_query",
             "username: missing or empty; one of ?username=, ?room= or ?channel= is expected");
     } else if (!read_wait(x, &wait_ms)) {
-        http_reply_error(
-            x, 400, "bad_query", "wait: a number of seconds from 0 to 60 is expected");
+        http_reply_error(x, 400, "bad_query", "wait: a number of seconds from 0 to 60 is expected");
     } else if (server->draining) {
         http_reply_error(x, 503, "draining", "this gateway is shutting down; connect again");
     } else {

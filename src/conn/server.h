@@ -132,7 +132,7 @@ struct conn_server {
     struct scan pings; /* And whoever is silent. */
     struct scan stream_heartbeats;
     struct poll *polls_due; /* To be looked at in the next turn. */
-    uint32_t *again; /* Slots with more to read. */
+    uint32_t *again;        /* Slots with more to read. */
     uint32_t again_count, again_cap;
     struct deadlines closing;  /* One second: closing and lingering. */
     struct deadlines greeting; /* The head timeout: accepted, and silent so far. */

@@ -163,8 +163,7 @@ static int import_extra(struct client *client, struct unpack *in)
     return err ? err : bytes_append(&extra->client_id, client_id.data, client_id.len);
 }
 
-static int import_positions(
-    struct conn_server *server, struct client *client, struct unpack *in)
+static int import_positions(struct conn_server *server, struct client *client, struct unpack *in)
 {
     if (!unpack_u8(in)) {
         return unpack_error(in);

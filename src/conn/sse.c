@@ -55,8 +55,7 @@ static bool send_head(struct conn_server *server, struct client *client)
     unsigned retry_ms = RETRY_MIN_MS + (unsigned)rng_below(&server->rng, RETRY_SPREAD_MS);
 
     text->len = 0;
-    int err =
-        http_reply_head(text, 200, stream_headers, COUNT_OF(stream_headers), HTTP_NO_LENGTH);
+    int err = http_reply_head(text, 200, stream_headers, COUNT_OF(stream_headers), HTTP_NO_LENGTH);
     err = err ? err : bytes_appendf(text, "retry: %u\n", retry_ms);
     return send(server, client, err ? err : append_padding(text));
 }
@@ -116,7 +115,8 @@ static void send_state(struct conn_server *server, struct client *client, struct
 void sse_subscribed(
     struct conn_server *server, struct client *client, const struct mail_subscribe *answer)
 {
-    send_state(server, client, span_of(answer->name, answer->name_len), answer->state, answer->from);
+    send_state(
+        server, client, span_of(answer->name, answer->name_len), answer->state, answer->from);
 }
 
 void sse_restarted(

@@ -180,7 +180,8 @@ int target_read(struct target *target, struct span query, uint32_t channels_max)
     }
     target->kind = kinds ? (uint8_t)__builtin_ctz(kinds) : TARGET_NONE;
     if (target->batch_ms && kinds && target->kind != TARGET_CHANNELS) {
-        return fault(target, "batch_ms", "only with channel=; elsewhere each event comes by itself");
+        return fault(
+            target, "batch_ms", "only with channel=; elsewhere each event comes by itself");
     }
     if (target->kind != TARGET_CHANNELS && target->count > 1) {
         return fault(target, "query", "username and room can be given once");

@@ -61,7 +61,8 @@ struct core_ports {
 
     /* For subscribers that are watched (shard_watch()). All of the channel up to this offset waits for
      * it now, or a word that it is lost: what is said about it now comes behind that. */
-    void (*queued)(void *ctx, struct subscriber *sub, const struct channel *channel, uint64_t offset);
+    void (*queued)(
+        void *ctx, struct subscriber *sub, const struct channel *channel, uint64_t offset);
 
     /* For those, too: what waits is sent next. What is added now goes with it. */
     void (*flushing)(void *ctx, struct subscriber *sub);

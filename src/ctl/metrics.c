@@ -346,7 +346,8 @@ static void write_shards(struct page *page, const struct figures *f)
 static void write_plain(struct page *page, const struct figures *f)
 {
     gauge(page, "rooms", "Rooms with a member.", (double)f->rooms);
-    gauge(page, "clients", "Connected clients: WebSockets and streams.", (double)figures_clients(f));
+    gauge(
+        page, "clients", "Connected clients: WebSockets and streams.", (double)figures_clients(f));
     counter(page, "dropped_messages", "Messages dropped, whatever the reason.",
         books_dropped(&f->core.books));
 }

@@ -160,6 +160,7 @@ int listing_append_row(struct bytes *out, const struct conn_server *server,
               : bytes_appendf(out,
                     ",\"transport\":\"%s\",\"address\":\"%s\",\"since\":%" PRId64
                     ",\"queued_messages\":%" PRIu64 ",\"queued_bytes\":%u",
-                    client_transport(client), address, since_ms / 1000, books.queued, box ? box->message_bytes : 0);
+                    client_transport(client), address, since_ms / 1000, books.queued,
+                    box ? box->message_bytes : 0);
     return err ? err : append_books(out, &books);
 }
