@@ -10,9 +10,9 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "core/home.h"
+#include "core/home_answer.h"
 #include "core/lend.h"
 #include "core/shard.h"
-#include "core/store.h"
 
 /* Where the page begins, and how many publications are kept from there on. */
 struct position {
@@ -20,7 +20,7 @@ struct position {
     uint32_t count;
 };
 
-static struct cursor cursor_at(const struct shard *shard, const struct home *home, uint64_t offset)
+struct cursor home_cursor_at(const struct shard *shard, const struct home *home, uint64_t offset)
 {
     return (struct cursor){home_epoch(shard, home), offset};
 }
@@ -69,20 +69,20 @@ static enum subscribe_state judge(
     return ret->count ? SUBSCRIBE_REPLAYED : SUBSCRIBE_LIVE;
 }
 
-static struct publication *kept_at(const struct ring *ring, uint32_t index)
+struct publication *home_kept_at(const struct ring *ring, uint32_t index)
 {
     return ring->slots[(ring->head + index) & (ring->cap - 1)];
 }
 
 /* How many of the `left` publications from `first` (an index of the ring) make a page. */
-static uint32_t page_length(
+uint32_t home_page_length(
     const struct ring *ring, uint32_t first, uint32_t left, const struct mail_subscribe *mail)
 {
     uint32_t most = left < mail->page_count ? left : mail->page_count, count = 0;
     size_t bytes = 0;
 
     while (count < most) {
-        bytes += publication_size(kept_at(ring, first + count));
+        bytes += publication_size(home_kept_at(ring, first + count));
         if (count && bytes > mail->page_bytes) {
             break;
         }
@@ -97,25 +97,25 @@ static void fill_page(
 {
     const struct ring *ring = home->ring;
     uint32_t first = at.count ? ring->count - at.count : 0;
-    uint32_t count = at.count ? page_length(ring, first, at.count, mail) : 0;
+    uint32_t count = at.count ? home_page_length(ring, first, at.count, mail) : 0;
 
     if (count) {
         mail->replay = mem_try_alloc(count * sizeof(struct publication *));
         count = mail->replay ? count : 0;
     }
     for (uint32_t i = 0; i < count; i++) {
-        mail->replay[i] = kept_at(ring, first + i);
+        mail->replay[i] = home_kept_at(ring, first + i);
         mail->replay[i]->refs += 1;
     }
     mail->replay_count = count;
-    mail->from = cursor_at(shard, home, at.after);
-    mail->cursor = cursor_at(shard, home, at.after + count);
+    mail->from = home_cursor_at(shard, home, at.after);
+    mail->cursor = home_cursor_at(shard, home, at.after + count);
     mail->more = count < at.count;
     shard->stats.replayed += count;
 }
 
 /* There was no memory for the channel. */
-static void fail(struct shard *shard, struct mail_subscribe *mail)
+void home_answer_failed(struct shard *shard, struct mail_subscribe *mail)
 {
     mail->state = SUBSCRIBE_RESET;
     mail->failed = true;
@@ -124,7 +124,7 @@ static void fail(struct shard *shard, struct mail_subscribe *mail)
 }
 
 /* In order with what was published before. */
-static void post_answer(struct shard *shard, struct home *home, struct mail_subscribe *mail)
+void home_post_answer(struct shard *shard, struct home *home, struct mail_subscribe *mail)
 {
     uint16_t to = mail->mail.from;
 
@@ -168,164 +168,7 @@ static void answer(struct shard *shard, struct home *home, struct mail_subscribe
                       ? judge_continued(shard, home, mail->since.cursor, &at, &mail->lost)
                       : judge(shard, home, mail->since, &at);
     fill_page(shard, home, mail, at);
-    post_answer(shard, home, mail);
-}
-
-/* ---- pages from the store ---- */
-
-/* Does anything follow this position, in the store or on its way there? */
-static bool is_end(const struct shard *shard, const struct home *home,
-    const struct history_bounds *bounds, uint64_t position)
-{
-    uint64_t start = history_start(shard->durable.identity.generation);
-
-    return position >= bounds->last && (home->last <= bounds->last || home->last == start);
-}
-
-/* The position the page follows. */
-static uint64_t page_start(const struct mail_subscribe *mail, const struct store_read *page)
-{
-    const struct history_bounds *bounds = &page->bounds;
-
-    if (mail->since.kind == SINCE_CURSOR) {
-        bool behind = mail->continued && bounds->boundary > mail->since.cursor.offset;
-        return behind ? bounds->boundary : mail->since.cursor.offset;
-    }
-    uint64_t before_first = bounds->first ? bounds->first - 1 : bounds->last;
-    return bounds->boundary > before_first ? bounds->boundary : before_first;
-}
-
-/* Was the cursor given out, and its publication is still on the way to the store? */
-static bool is_on_the_way(
-    const struct home *home, const struct mail_subscribe *mail, const struct store_read *page)
-{
-    uint64_t offset = mail->since.cursor.offset;
-
-    return mail->since.kind == SINCE_CURSOR && offset > page->bounds.last && offset <= home->last &&
-           offset > history_start(page->bounds.generation);
-}
-
-static bool is_reset(struct shard *shard, const struct home *home,
-    const struct mail_subscribe *mail, const struct store_read *page)
-{
-    if (page->letter.err) {
-        return true;
-    }
-    uint64_t start = page_start(mail, page);
-    if (durable_skips(shard, home, start)) {
-        return true;
-    }
-    if (mail->since.kind != SINCE_CURSOR) {
-        return false;
-    }
-    return mail->since.cursor.epoch != page->bounds.epoch ||
-           (!mail->continued && !history_continues(&page->bounds, mail->since.cursor));
-}
-
-/* The store keeps events, home says what their cursors are. */
-static void name_epoch(struct shard *shard, const struct home *home, struct store_read *page)
-{
-    page->bounds.epoch = home_epoch(shard, home);
-    for (uint32_t i = 0; i < page->count; i++) {
-        page->pubs[i]->epoch = page->bounds.epoch;
-    }
-}
-
-static void drop_page(struct store_read *page)
-{
-    for (uint32_t i = 0; i < page->count; i++) {
-        publication_unref(page->pubs[i]);
-    }
-    mem_free(page->pubs);
-    page->pubs = NULL;
-    page->count = 0;
-}
-
-/* How many publications a reader of pages missed: across generations only the last part is known. */
-static uint64_t lost_between(uint64_t from, uint64_t to)
-{
-    uint64_t start = history_start(history_generation(to));
-
-    return to - (from > start ? from : start);
-}
-
-/* Behind the store's last come those that are on their way there, if memory still has them. */
-static uint64_t add_tail(const struct shard *shard, const struct home *home,
-    const struct mail_subscribe *mail, struct store_read *page, uint64_t last)
-{
-    const struct ring *ring = home->ring;
-    uint64_t kept = ring ? ring->count : 0;
-    uint64_t start = history_start(shard->durable.identity.generation);
-    uint64_t from = last > start ? last : start; /* Of a former generation all is stored. */
-
-    if (page->more || from >= home->last || from < home->last - kept ||
-        page->count >= mail->page_count) {
-        return last;
-    }
-    uint32_t left = (uint32_t)(home->last - from), first = ring->count - left;
-    uint32_t room = mail->page_count - page->count;
-    uint32_t count = page_length(ring, first, left < room ? left : room, mail);
-    struct publication **pubs =
-        mem_try_realloc(page->pubs, (page->count + count) * sizeof(struct publication *));
-    if (!pubs) {
-        return last;
-    }
-    page->pubs = pubs;
-    for (uint32_t i = 0; i < count; i++) {
-        pubs[page->count] = kept_at(ring, first + i);
-        pubs[page->count]->refs += 1;
-        last = pubs[page->count]->offset;
-        page->count += 1;
-    }
-    return last;
-}
-
-static void take_page(
-    struct shard *shard, struct home *home, struct mail_subscribe *mail, struct store_read *page)
-{
-    uint64_t start = page_start(mail, page);
-    uint64_t last = page->count ? page->pubs[page->count - 1]->offset : start;
-    last = add_tail(shard, home, mail, page, last);
-    bool end = last >= home->last || is_end(shard, home, &page->bounds, last);
-
-    mail->replay = page->pubs;
-    mail->replay_count = page->count;
-    mail->from = cursor_at(shard, home, start);
-    mail->cursor = cursor_at(shard, home, last);
-    mail->more = !end;
-    mail->state = page->count || !end ? SUBSCRIBE_REPLAYED : SUBSCRIBE_LIVE;
-    if (mail->continued) {
-        mail->state = SUBSCRIBE_REPLAYED;
-        mail->lost =
-            start > mail->since.cursor.offset ? lost_between(mail->since.cursor.offset, start) : 0;
-    }
-    shard->stats.replayed += page->count;
-}
-
-void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct store_read *page)
-{
-    struct home *home = home_get(shard, mail->hash, span_of(mail->name, mail->name_len));
-
-    if (!home) {
-        drop_page(page);
-        fail(shard, mail);
-        return;
-    }
-    home_freshen(shard, home);
-    name_epoch(shard, home, page);
-    if (!page->letter.err && is_on_the_way(home, mail, page)) {
-        drop_page(page);
-        durable_read(shard, home, mail);
-    } else if (is_reset(shard, home, mail, page)) {
-        drop_page(page);
-        mail->state = SUBSCRIBE_RESET;
-        mail->from = mail->cursor = cursor_at(shard, home, home->last);
-        post_answer(shard, home, mail);
-    } else {
-        take_page(shard, home, mail, page);
-        post_answer(shard, home, mail);
-    }
-    home_release(shard, home);
+    home_post_answer(shard, home, mail);
 }
 
 static void add_interest(struct shard *shard, struct home *home, uint16_t listener)
@@ -343,7 +186,7 @@ void home_subscribe(struct shard *shard, struct mail_subscribe *mail)
     struct home *home = home_get(shard, mail->hash, span_of(mail->name, mail->name_len));
 
     if (!home) {
-        fail(shard, mail);
+        home_answer_failed(shard, mail);
         return;
     }
     if (mail->interest) {

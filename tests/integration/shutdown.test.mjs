@@ -37,9 +37,12 @@ describe('SIGTERM', () => {
     const slow = await rawWs(t, server, '?username=backlog')
     slow.socket.pause()
     for (let i = 0; i < 200; i++) await server.publishRaw('user:backlog', `${i} ${'x'.repeat(40_000)}`)
-    const row = (await server.get('/api/v1/connections')).json().connections[0]
+    const { row, dropped } = await until('all have reached its shard', async () => {
+      const [row] = (await server.get('/api/v1/connections')).json().connections
+      const dropped = Object.values(row.dropped).reduce((a, b) => a + b, 0)
+      return row.delivered + dropped + row.queued_messages === 200 && { row, dropped }
+    })
     assert.ok(row.queued_messages > 0, 'some are queued in the server')
-    const dropped = Object.values(row.dropped).reduce((a, b) => a + b, 0)
     const leaving = leave(server)
     slow.socket.resume()
     assert.equal(await until('1012', () => {

@@ -123,7 +123,8 @@ export class Connection {
     if (this.phase === 'open') return // Another stream of the same transport.
     this.phase = 'open'
     this.#failures = 0
-    if (this.#choice > 0) this.#planUpgrade()
+    // Soon for the first time: when nothing could be reached, the turn of a lesser one says nothing.
+    if (this.#choice > 0) this.#planUpgrade(Math.min(this.#options.upgradeAfterMs, this.#options.backoff.minMs))
     this.#host.changed()
   }
 
@@ -176,7 +177,7 @@ export class Connection {
 
   // --- upwards ----------------------------------------------------------------------------------
 
-  #planUpgrade(): void {
+  #planUpgrade(afterMs = this.#options.upgradeAfterMs): void {
     this.#env.clearTimeout(this.#upgradeTimer)
     this.#upgradeTimer = this.#env.setTimeout(() => {
       this.#better = this.#start(0, {
@@ -197,6 +198,6 @@ export class Connection {
           }
         }
       })
-    }, this.#options.upgradeAfterMs)
+    }, afterMs)
   }
 }
