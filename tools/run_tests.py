@@ -23,7 +23,9 @@ from plan import Plan
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOG_LINES_MAX = 120  # Of one failed test; the whole log stays in build/.
+FILE_TIMES = BUILD / "test-times-files.json"
 CORES = len(os.sched_getaffinity(0))
+SLOWEST_SHOWN = 10
 SIM_RUNS_LONG = 10000
 SIM_SLICE_RUNS = 250  # Of one process: short enough to show how far a long simulation is.
 FUZZ_SECONDS = int(os.environ.get("FANOUT_FUZZ_SECONDS", "600"))  # Of each target, in the long tier.
@@ -38,11 +40,12 @@ SANITIZER_ENV = {
 
 
 class Tally:
-    """What passed and what failed, with the log of each failure."""
+    """What passed and what failed, with the log of each failure, and how long each part took."""
 
     def __init__(self):
         self.passed = 0
         self.failed = 0
+        self.times = []  # (seconds, name)
 
     def add(self, passed, failures):
         """failures: (name, log) pairs."""
@@ -56,6 +59,10 @@ class Tally:
             for line in lines[-LOG_LINES_MAX:]:
                 print(f"    {line}")
             sys.stdout.flush()
+
+
+    def slowest(self, count):
+        return sorted(self.times, reverse=True)[:count]
 
 
 def part(text):
@@ -229,6 +236,7 @@ def run_meson(tally, name, what, chosen, suites=(), without=(), extra_args=""):
     entries = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     passed, failures = 0, []
     for entry in entries:
+        tally.times.append((entry.get("duration") or 0, f"{name} {entry['name'].rsplit(' / ', 1)[-1]}"))
         ok, bad = count_meson_entry(entry)
         passed += ok
         failures += bad
@@ -284,8 +292,22 @@ def run_node(tally, kind, what, chosen, binary, all_tiers):
     run_node_files(tally, f"tests/{kind}", files, env, "1" if kind == "browser" else "2")
 
 
+def file_times():
+    """How long each file took the last time: its name -> seconds."""
+    try:
+        return json.loads(FILE_TIMES.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def longest_first(files, times):
+    """A long file that begins last would run alone at the end; a new one may be long."""
+    return sorted(files, key=lambda f: -times.get(os.path.relpath(f, ROOT), 1e9))
+
+
 def run_node_files(tally, where, files, env, concurrency):
     started = time.monotonic()
+    files = longest_first(files, file_times())
     with tempfile.NamedTemporaryFile(suffix=".json") as result:
         command = sanitizer_prefix() + ["node", "tests/support/run.mjs", result.name, concurrency]
         done = subprocess.run(command + [str(f) for f in files], cwd=ROOT, env=env, check=False)
@@ -294,8 +316,13 @@ def run_node_files(tally, where, files, env, concurrency):
         tally.add(0, [(where, f"the runner of {where} ended with status {done.returncode}")])
         return
     passed, failed = 0, 0
-    for book in json.loads(text):
+    books = json.loads(text)
+    times = {os.path.relpath(book["file"], ROOT): round(book["seconds"], 1) for book in books}
+    FILE_TIMES.parent.mkdir(exist_ok=True)
+    FILE_TIMES.write_text(json.dumps(file_times() | times, indent=1) + "\n")
+    for book in books:
         name = os.path.relpath(book["file"], ROOT)
+        tally.times.append((book["seconds"], f"{env.get('FANOUT_BUILD', '')} {name}".strip()))
         failures = [(f"{name}: {bad['name']}", bad["why"]) for bad in book["failed"]]
         failures += [(f"{name}: {s['name']}", f"skipped: {s['why']}") for s in book["skipped"]]
         if failures and book["output"].strip():
@@ -406,7 +433,7 @@ def everything(tally, chosen, all_tiers):
     plan.add("C tests, asan", 120, lambda: run_meson(
         tally, "asan", "C tests: unit, simulation, fuzz regressions; AddressSanitizer and UBSan", chosen
     ))  # fmt: skip
-    plan.add("JavaScript client", 10, lambda: run_client(tally, chosen))
+    plan.add("client library", 10, lambda: run_client(tally, chosen))
     plan.add("C tests, tsan", 60, lambda: run_meson(
         tally, "tsan", "C tests: the threaded parts under ThreadSanitizer", chosen, suites=("tsan",)
     ))  # fmt: skip
@@ -447,6 +474,9 @@ def main():
         if chosen.everything:
             print(plan.overview(), flush=True)
         plan.run(part_of_plan if chosen.everything else lambda _: None)
+    if len(tally.times) > SLOWEST_SHOWN:
+        slowest = [f"{name} {seconds:.0f} s" for seconds, name in tally.slowest(SLOWEST_SHOWN)]
+        print(f"   slowest: {', '.join(slowest)}")
     print(f"   took {time.monotonic() - started:.0f} s")
     if tally.passed + tally.failed == 0:
         print("   nothing ran" + (f": no test's name contains '{args.filter}'" if args.filter else ""))

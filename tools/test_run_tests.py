@@ -38,6 +38,18 @@ class MesonEntries(unittest.TestCase):
         self.assertIn("LeakSanitizer", failures[0][1])
 
 
+class Times(unittest.TestCase):
+    def test_new_files_and_long_ones_go_first(self):
+        files = [run_tests.ROOT / x for x in ("a", "b", "c")]
+        order = run_tests.longest_first(files, {"a": 1.0, "b": 20.0})
+        self.assertEqual([f.name for f in order], ["c", "b", "a"])
+
+    def test_the_slowest_are_named(self):
+        tally = run_tests.Tally()
+        tally.times = [(1, "a"), (3, "b"), (2, "c")]
+        self.assertEqual(tally.slowest(2), [(3, "b"), (2, "c")])
+
+
 class Filters(unittest.TestCase):
     def test_a_filter_matches_a_part_of_the_name(self):
         chosen = run_tests.Filter("rooms")

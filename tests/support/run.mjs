@@ -17,7 +17,8 @@ function why(error) {
 
 /** One file. A run of its own: what a test reports as its file is where test() was called, our harness. */
 function runFile(file) {
-  const book = { file, passed: 0, failed: [], skipped: [], output: '' }
+  const book = { file, passed: 0, failed: [], skipped: [], output: '', seconds: 0 }
+  const began = performance.now()
   const isSuite = (data) => data.details?.type === 'suite'
   // One line for each top-level suite or test as it ends, so that a long run shows where it is.
   const progress = (word, data) => {
@@ -42,6 +43,7 @@ function runFile(file) {
     stream.on('test:stderr', (data) => { book.output += data.message })
     stream.on('test:stdout', (data) => { book.output += data.message })
     stream.on('end', () => {
+      book.seconds = (performance.now() - began) / 1000
       if (book.passed + book.failed.length + book.skipped.length === 0) {
         book.failed.push({ name: basename(file), why: 'the file ran no test' })
       }
