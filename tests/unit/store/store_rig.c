@@ -60,6 +60,12 @@ void rig_fini(struct rig *rig)
     rmdir(rig->dir);
 }
 
+void rig_forked(struct rig *rig)
+{
+    mailbox_destroy(rig->box);
+    assert_int_equal(mailbox_create(&rig->box), 0);
+}
+
 int rig_try_open(struct rig *rig)
 {
     int r = store_open(&rig->options, &rig->store, rig->why);

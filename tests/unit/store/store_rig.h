@@ -26,6 +26,10 @@ void rig_init(struct rig *rig);
 /* Closes, and removes the directory. */
 void rig_fini(struct rig *rig);
 
+/* First of all in a child after fork(): gives it a mailbox of its own. The eventfd of the former one is the
+ * parent's too, and would be written for mail that the parent never got. */
+void rig_forked(struct rig *rig);
+
 int rig_try_open(struct rig *rig);
 void rig_open(struct rig *rig); /* Must succeed. */
 void rig_close(struct rig *rig);

@@ -364,6 +364,7 @@ static void child(struct rig *rig)
     bool told = false;
 
     alarm(60); /* A circle of pages would be one too. */
+    rig_forked(rig);
     if (rig_try_open(rig) < 0) {
         _exit(strstr(rig->why, "move") ? CHILD_REFUSED : 99);
     }

@@ -59,6 +59,7 @@ static void child(struct rig *rig, int pipe_fd)
     uint64_t next[CHANNELS];
     uint32_t waiting = 0, turn = 0;
 
+    rig_forked(rig);
     if (rig_try_open(rig) < 0) {
         fprintf(stderr, "%s\n", rig->why);
         _exit(1);
