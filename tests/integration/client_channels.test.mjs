@@ -140,6 +140,26 @@ describe('one gateway', () => {
       assert.deepEqual([one, two], [[{ type: 'a' }], [{ type: 'a' }, { type: 'b' }]])
     }
   })
+
+  test('user(): from the beginning, with cursors, and what is no event of a workflow; a raw socket has what comes', async (t) => {
+    for (const rawUserSockets of [false, true]) {
+      const client = fanoutClient(t, at.server, { rawUserSockets })
+      const name = rawUserSockets ? 'raw-all' : 'channel-all'
+      const [messages, events] = [[], []]
+      const before = await at.server.publish(`user:${name}`, { type: 'before' })
+      client.user(name, { since: 'begin' }).listen({ onMessage: (message) => messages.push(message), onEvent: (event) => events.push(event) })
+      await until('it is live', () => client.user(name).state === 'live')
+      const text = await at.server.publishRaw(`user:${name}`, 'not JSON')
+      const bytes = await at.server.publishRaw(`user:${name}`, [0xff, 0x00])
+      const after = await at.server.publish(`user:${name}`, { type: 'after' })
+      await until('the last has come', () => events.at(-1)?.type === 'after')
+      const all = [['type before', before], ['not JSON', text], ['255,0', bytes], ['type after', after]].slice(rawUserSockets ? 1 : 0)
+      const named = (data) => data instanceof Uint8Array ? data.join() : typeof data === 'object' ? `type ${data.type}` : data
+      assert.deepEqual(messages.map(({ data }) => named(data)), all.map(([data]) => data))
+      assert.deepEqual(messages.map(({ cursor }) => cursor), all.map(([, reply]) => rawUserSockets ? undefined : reply.cursor ?? reply.results[0].cursor))
+      assert.deepEqual(events.map(({ type }) => type), rawUserSockets ? ['after'] : ['before', 'after'])
+    }
+  })
 })
 
 describe('a network that fails', () => {

@@ -158,13 +158,16 @@ export class FanoutClient {
     return run
   }
 
-  /** Everything that is sent to a user. Shared: many listeners are one subscription. */
-  user(username: string): UserFeed {
+  /**
+   * Everything that is sent to a user. Shared: many listeners are one subscription, and `since` is that of
+   * the call that made it. Raw sockets have only what comes.
+   */
+  user(username: string, { since }: { since?: string } = {}): UserFeed {
     let feed = this.#feeds.get(username)
     if (!feed) {
       feed = this.#options.rawUserSockets
         ? new RawUserFeed(this.#env, this.#http, username, this.#timing, this.#backoff)
-        : new ChannelUserFeed(this, `user:${username}`)
+        : new ChannelUserFeed(this, `user:${username}`, since)
       this.#feeds.set(username, feed)
     }
     return feed
@@ -273,17 +276,20 @@ export class FanoutClient {
 class ChannelUserFeed extends SharedFeed {
   readonly #client: FanoutClient
   readonly #channel: string
+  readonly #since: string | undefined
   #subscription: Subscription | undefined
 
-  constructor(client: FanoutClient, channel: string) {
+  constructor(client: FanoutClient, channel: string, since: string | undefined) {
     super()
     this.#client = client
     this.#channel = channel
+    this.#since = since
   }
 
   protected open(): void {
     this.#subscription = this.#client.subscribe(this.#channel, {
-      onEvent: ({ data }) => this.tellEvent(data),
+      ...(this.#since !== undefined && { since: this.#since }),
+      onEvent: ({ data, cursor }) => this.tellMessage(data, cursor),
       onReset: () => this.tellReset(),
       onState: (state) => this.tellState(state)
     })

@@ -7,7 +7,9 @@ import type { ConnectionState } from './state.js'
 import type { TransportTiming } from './transport.js'
 
 export interface UserListener {
-  onEvent(event: WorkflowEvent): void
+  onEvent?(event: WorkflowEvent): void
+  /** Everything that is published for the user, events of workflows or not. No cursor on a raw socket. */
+  onMessage?(message: { data: unknown; cursor: string | undefined }): void
   /** Events may have been missed. */
   onReset?(): void
   onState?(state: ConnectionState): void
@@ -47,9 +49,12 @@ export abstract class SharedFeed implements UserFeed {
   protected abstract open(): void
   protected abstract close(): void
 
-  protected tellEvent(event: unknown): void {
-    if (event === null || typeof event !== 'object') return
-    for (const listener of [...this.#listeners]) listener.onEvent(event as WorkflowEvent)
+  protected tellMessage(data: unknown, cursor?: string): void {
+    const isEvent = data !== null && typeof data === 'object' && !(data instanceof Uint8Array)
+    for (const listener of [...this.#listeners]) {
+      listener.onMessage?.({ data, cursor })
+      if (isEvent) listener.onEvent?.(data as WorkflowEvent)
+    }
   }
 
   protected tellReset(): void {
@@ -106,8 +111,7 @@ export class RawUserFeed extends SharedFeed {
       open: () => this.tellState('live'),
       message: (data) => {
         this.#backoff.reset()
-        const event = typeof data === 'string' ? parsed(data) : undefined
-        if (event !== undefined) this.tellEvent(event)
+        this.tellMessage(typeof data === 'string' ? parsed(data) : data)
       },
       closed: (code, reason) => {
         this.#socket = undefined
@@ -124,6 +128,6 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    return undefined // Not an event of a workflow; a raw socket carries whatever is published.
+    return text // Not an event of a workflow; a raw socket carries whatever is published.
   }
 }
