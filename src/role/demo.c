@@ -13,6 +13,9 @@
 
 static const struct route page_routes[] = {
     {"/", ROUTE_GET, page_handler},
+    {"/assets/{}", ROUTE_GET, page_handler},
+    {"/theme.js", ROUTE_GET, page_handler},
+    {"/plain", ROUTE_GET, page_handler},
     {"/style.css", ROUTE_GET, page_handler},
     {"/app.js", ROUTE_GET, page_handler},
     {"/icon.svg", ROUTE_GET, page_handler},
@@ -73,10 +76,11 @@ static void greet(const struct gateway *gateway)
     base_address(gateway, base, sizeof(base));
     if (base[0]) {
         printf("\nThe fanout demo is running. Open its page in a browser:\n\n"
-               "  Page     %s/\n"
+               "  Page     %s/%s\n"
                "  Publish  curl -d '{\"channel\":\"user:alice\",\"data\":{\"message\":\"hello\"}}' "
                "%s/api/v1/publish\n",
-            base, base);
+            base, strcmp(page_kind, "app") == 0 ? "" : "   (the plain one: built without Node)",
+            base);
     } else {
         gateway_listen_text(config, 0, listen, sizeof(listen));
         printf(

@@ -1,4 +1,5 @@
-// The page of `fanout demo` at `/`, used as a newcomer would. Proves:
+// The plain page of `fanout demo` at `/plain`, which needs no build and is what `/` shows without one, used as a
+// newcomer would. Proves:
 // - it loads without an error in the console, asks nobody outside, and has a title
 // - one types a username, a room or channels, sees published events arrive, publishes from the page
 // - what cannot be sent is said before it is sent; what the server refuses is shown in its words
@@ -41,9 +42,9 @@ async function listenAs(page, username) {
   await isState(page, 'Live')
 }
 
-describe('the demo page', () => {
+describe('the plain page', () => {
   const at = shared(async (t) => ({ server: await startServer(t, { role: 'demo' }) }))
-  const open = (t, options) => openPage(t, `http://127.0.0.1:${at.server.port}/`, options)
+  const open = (t, options) => openPage(t, `http://127.0.0.1:${at.server.port}/plain`, options)
 
   test('loads without a word in the console, with a title, and asks nobody outside', async (t) => {
     const page = await open(t)
@@ -209,7 +210,7 @@ describe('the demo page', () => {
   })
 
   test('connects by itself from the address, and disconnects', async (t) => {
-    const page = await openPage(t, `http://127.0.0.1:${at.server.port}/#room=by-address&as=me`)
+    const page = await openPage(t, `http://127.0.0.1:${at.server.port}/plain#room=by-address&as=me`)
     await isState(page, 'Live')
     const [member] = (await at.server.get('/api/v1/connections?channel=room:by-address')).json().connections
     assert.ok(member)
@@ -277,14 +278,14 @@ describe('the demo page', () => {
   }
 })
 
-describe('the demo page and a server that goes away', () => {
+describe('the plain page and a server that goes away', () => {
   // A refused connection is an error in Chromium's console whatever the page does.
   const unexpected = (page) => page.problems.filter((problem) => !/ERR_CONNECTION_|Error in connection establishment|Failed to load resource|ERR_ABORTED/.test(problem))
 
   test('comes back by itself, says what it missed, and the figures go on', async (t) => {
     const port = await freePort()
     const first = await startServer(t, { role: 'demo', port })
-    const page = await openPage(t, `http://127.0.0.1:${port}/`)
+    const page = await openPage(t, `http://127.0.0.1:${port}/plain`)
     await on(page).tab('Channels').click()
     await on(page).channels.fill('room:back')
     await on(page).connect.click()
@@ -308,7 +309,7 @@ describe('the demo page and a server that goes away', () => {
   test('a retry can be asked for', async (t) => {
     const port = await freePort()
     const first = await startServer(t, { role: 'demo', port })
-    const page = await openPage(t, `http://127.0.0.1:${port}/`)
+    const page = await openPage(t, `http://127.0.0.1:${port}/plain`)
     await listenAs(page, 'eager')
     await page.evaluate(() => { Math.random = () => 1000 }) // By itself it would try again in minutes.
     await first.stop()
@@ -322,7 +323,7 @@ describe('the demo page and a server that goes away', () => {
 
   test('an operator who cuts it off is not met by a reconnection', async (t) => {
     const server = await startServer(t, { role: 'demo' })
-    const page = await openPage(t, `http://127.0.0.1:${server.port}/`)
+    const page = await openPage(t, `http://127.0.0.1:${server.port}/plain`)
     await listenAs(page, 'cut')
     const [{ id }] = (await server.get('/api/v1/connections?user=cut')).json().connections
     assert.equal((await server.delete(`/api/v1/connections/${id}`)).status, 204)

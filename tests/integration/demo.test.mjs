@@ -1,14 +1,18 @@
 // `fanout demo` without a browser: what it says on start and what it serves at `/`. Proves:
-// - the page and its files come with type, tag and the headers that keep strangers out of it
+// - the page and its files come with type, tag and the headers that keep strangers out of it; gzipped for who asks, and for
+//   ever where the name holds a digest
 // - If-None-Match is answered 304 without a body, whatever form the list has; another tag gets the file
 // - the page names no address of the outside and holds no script or style of its own text
 // - `fanout serve` has no page; a port in use is one clear sentence; the start block tells how to go on
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
+import { gunzipSync } from 'node:zlib'
 import { assertError, fanout, shared, startServer, test } from '../support/harness.mjs'
 
 const FILES = {
   '/': /^text\/html; charset=utf-8$/,
+  '/plain': /^text\/html; charset=utf-8$/,
+  '/theme.js': /^text\/javascript; charset=utf-8$/,
   '/style.css': /^text\/css; charset=utf-8$/,
   '/app.js': /^text\/javascript; charset=utf-8$/,
   '/icon.svg': /^image\/svg\+xml$/,
@@ -81,15 +85,53 @@ describe('the files of the demo page', () => {
   })
 
   test('no file names an address outside, and the page holds no inline script or style', async () => {
-    for (const path of ['/', '/style.css', '/app.js', '/icon.svg']) {
+    for (const path of ['/', '/theme.js', '/plain', '/style.css', '/app.js', '/icon.svg']) {
       const text = (await at.server.get(path)).text.replaceAll('http://www.w3.org/2000/svg', '')
       assert.doesNotMatch(text, /https?:\/\/\w|@import|\burl\(/, path)
     }
+    for (const path of ['/', '/plain']) {
+      const page = (await at.server.get(path)).text
+      assert.doesNotMatch(page, /<style|\sstyle=|\son\w+=/)
+      for (const [, attributes, body] of page.matchAll(/<script([^>]*)>([^<]*)</g)) {
+        assert.match(attributes, /src="\//)
+        assert.equal(body.trim(), '')
+      }
+    }
+  })
+
+  test('what the page is built into is kept for ever, and small', async () => {
     const page = (await at.server.get('/')).text
-    assert.doesNotMatch(page, /<style|\sstyle=|\son\w+=/)
-    for (const [, attributes, body] of page.matchAll(/<script([^>]*)>([^<]*)</g)) {
-      assert.match(attributes, /src="\//)
-      assert.equal(body.trim(), '')
+    const names = [...page.matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(([, name]) => name)
+    assert.ok(names.length >= 2, page)
+    let size = 0
+    for (const name of names) {
+      const reply = await at.server.get(name, { headers: { 'accept-encoding': 'gzip' } })
+      assert.equal(reply.status, 200, name)
+      assert.equal(reply.headers['cache-control'], 'public, max-age=31536000, immutable')
+      assert.equal(reply.headers['content-encoding'], 'gzip')
+      size += reply.body.length
+    }
+    assert.ok(size < 125_000, `${size} bytes gzipped`)
+    assertError(await at.server.get('/assets/index-00000000.js'), 404)
+  })
+
+  test('gzip for who asks for it, and a tag of its own', async () => {
+    const whole = await at.server.get('/app.js', { headers: { 'accept-encoding': 'identity' } })
+    assert.equal(whole.headers['content-encoding'], undefined)
+    for (const accept of ['gzip', 'br, GZIP', 'deflate;q=0.5, gzip;q=0.1', 'gzip ; q=1.0']) {
+      const reply = await at.server.get('/app.js', { headers: { 'accept-encoding': accept } })
+      assert.equal(reply.headers['content-encoding'], 'gzip', accept)
+      assert.equal(reply.headers.vary, 'Accept-Encoding')
+      assert.notEqual(reply.headers.etag, whole.headers.etag)
+      assert.deepEqual(gunzipSync(reply.body), whole.body)
+      const known = await at.server.get('/app.js', { headers: { 'accept-encoding': accept, 'if-none-match': reply.headers.etag } })
+      assert.equal(known.status, 304)
+      assert.equal(known.headers['content-encoding'], undefined)
+    }
+    for (const accept of ['', '*', 'br', 'gzip;q=0', 'gzip; q=0.000, br', 'x-gzipped']) {
+      const reply = await at.server.get('/app.js', { headers: { 'accept-encoding': accept } })
+      assert.equal(reply.headers['content-encoding'], undefined, accept)
+      assert.deepEqual(reply.body, whole.body)
     }
   })
 
