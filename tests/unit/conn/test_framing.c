@@ -1,6 +1,7 @@
 #include "conn/framing.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -117,7 +118,7 @@ static void compressed_framings_carry_the_same_message(void **state)
         FRAMING_RAW_DEFLATE, span_str("short"), PUBLICATION_UTF8, WS_TEXT, span_str("short"));
 }
 
-static void gaps_are_told_in_envelopes_only(void **state)
+static void gaps_are_told_in_envelopes_and_streams(void **state)
 {
     struct channel *channel = mem_zalloc(sizeof(*channel) + 8);
     struct gap gap = {.channel = channel, .from = 40, .to = 52, .framing = FRAMING_ENVELOPE};
@@ -131,12 +132,68 @@ static void gaps_are_told_in_envelopes_only(void **state)
         "{\"gap\":{\"channel\":\"room:x\",\"from\":40,\"to\":52,\"reason\":\"slow\"}}";
     assert_int_equal(out.len, 2 + sizeof(want) - 1);
     assert_memory_equal(out.data + 2, want, sizeof(want) - 1);
+    static const uint8_t streams[] = {FRAMING_SSE_RAW, FRAMING_SSE_ENVELOPE, FRAMING_SSE_LIST};
+    for (size_t i = 0; i < COUNT_OF(streams); i++) {
+        static const char begin[] = "event: gap\ndata: ";
+        out.len = 0;
+        gap.framing = streams[i];
+        assert_true(framing_wants_gaps(streams[i]));
+        assert_int_equal(framing_encode_gap(&ctx, &gap, &out), 0);
+        assert_memory_equal(out.data, begin, sizeof(begin) - 1);
+        assert_memory_equal(out.data + sizeof(begin) - 1, want, sizeof(want) - 1);
+        assert_memory_equal(out.data + out.len - 2, "\n\n", 2);
+    }
     out.len = 0;
     gap.framing = FRAMING_RAW;
+    assert_false(framing_wants_gaps(FRAMING_RAW) || framing_wants_gaps(FRAMING_POLL));
     assert_int_equal(framing_encode_gap(&ctx, &gap, &out), 0);
     assert_int_equal(out.len, 0);
     bytes_fini(&out);
     mem_free(channel);
+}
+
+static void assert_text(uint8_t framing, struct span payload, uint32_t flags, const char *want)
+{
+    struct publication *pub = publication(payload, flags);
+    struct bytes out = {0};
+
+    assert_int_equal(framing_encode(&ctx, framing, pub, &out), 0);
+    assert_int_equal(out.len, strlen(want));
+    assert_memory_equal(out.data, want, out.len);
+    bytes_fini(&out);
+    publication_unref(pub);
+}
+
+static void a_stream_event_names_its_cursor_and_splits_its_lines(void **state)
+{
+    static const char head[] = "{\"channel\":\"room:a\\\"b\",\"cursor\":\"10:7\",";
+    char want[200];
+
+    (void)state;
+    assert_text(FRAMING_SSE_RAW, span_str("a\r\nb\n"), PUBLICATION_UTF8,
+        "id: 10:7\ndata: a\ndata: b\ndata: \n\n");
+    assert_text(FRAMING_SSE_RAW, span_of(NULL, 0), PUBLICATION_UTF8, "id: 10:7\ndata: \n\n");
+    assert_text(FRAMING_SSE_RAW, span_str("\xff\n"), 0, "id: 10:7\nevent: binary\ndata: /wo=\n\n");
+    /* Line ends between JSON's tokens do not end the line of the event. */
+    snprintf(want, sizeof(want), "id: 10:7\ndata: %s\"data\":{  \"a\": 1 }}\n\n", head);
+    assert_text(FRAMING_SSE_ENVELOPE, span_str("{\r\n\"a\":\n1\r}"), PUBLICATION_UTF8, want);
+    snprintf(want, sizeof(want), "data: %s\"data\":1}\n\n", head);
+    assert_text(FRAMING_SSE_LIST, span_str("1"), PUBLICATION_UTF8, want);
+    snprintf(want, sizeof(want), "%s\"data\":1},", head);
+    assert_text(FRAMING_POLL, span_str("1"), PUBLICATION_UTF8, want);
+}
+
+static void packed_events_are_one_array_on_one_line(void **state)
+{
+    static const char want[] = "data: [{\"a\": 1},2]\n\n";
+    struct bytes out = {0};
+
+    (void)state;
+    assert_int_equal(
+        framing_encode_events(&ctx, FRAMING_SSE_LIST, span_str("{\"a\":\n1},2"), &out), 0);
+    assert_int_equal(out.len, sizeof(want) - 1);
+    assert_memory_equal(out.data, want, out.len);
+    bytes_fini(&out);
 }
 
 static void memory_that_runs_out_leaves_the_batch_as_it_was(void **state)
@@ -168,7 +225,9 @@ int main(void)
         cmocka_unit_test(a_raw_frame_is_the_payload_byte_for_byte),
         cmocka_unit_test(an_envelope_splices_json_quotes_text_and_wraps_bytes),
         cmocka_unit_test(compressed_framings_carry_the_same_message),
-        cmocka_unit_test(gaps_are_told_in_envelopes_only),
+        cmocka_unit_test(gaps_are_told_in_envelopes_and_streams),
+        cmocka_unit_test(a_stream_event_names_its_cursor_and_splits_its_lines),
+        cmocka_unit_test(packed_events_are_one_array_on_one_line),
         cmocka_unit_test(memory_that_runs_out_leaves_the_batch_as_it_was),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -107,6 +107,22 @@ static void names_may_have_255_bytes_and_not_one_more(void **state)
     target_fini(&target);
 }
 
+static void the_last_event_id_beats_since(void **state)
+{
+    struct target target = {0};
+
+    (void)state;
+    assert_int_equal(read_query(&target, "channel=a:x&channel=b:y&since=begin"), 0);
+    target_resume(&target, span_str("1:5,-"));
+    assert_channel(&target, 0, "a:x", SINCE_CURSOR);
+    assert_int_equal(target.channels[0].since.cursor.offset, 5);
+    assert_channel(&target, 1, "b:y", SINCE_NONE);
+    /* The id of a stream of one channel says nothing of a second one. */
+    target_resume(&target, span_str("1:5"));
+    assert_channel(&target, 1, "b:y", SINCE_BAD);
+    target_fini(&target);
+}
+
 static void memory_that_runs_out_is_told(void **state)
 {
     (void)state;
@@ -130,6 +146,7 @@ int main(void)
         cmocka_unit_test(cursors_belong_to_the_channels_in_their_order),
         cmocka_unit_test(what_cannot_be_meant_is_refused_with_a_sentence),
         cmocka_unit_test(names_may_have_255_bytes_and_not_one_more),
+        cmocka_unit_test(the_last_event_id_beats_since),
         cmocka_unit_test(memory_that_runs_out_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
