@@ -140,11 +140,41 @@ static bool is_overrun(struct poll *poll)
     return poll->overrun;
 }
 
+/* Is there an answer, or no more reason to wait for one? */
+static bool is_ready(struct poll *poll)
+{
+    const struct subscriber *sub = &poll->client->sub;
+
+    if (is_overrun(poll) || poll->given_up) {
+        return true;
+    }
+    if (poll->positions->unanswered) {
+        return false;
+    }
+    if (positions_state(poll->positions) == SUBSCRIBE_RESET) {
+        return true;
+    }
+    if (poll->sure_len == 0) {
+        return poll->late && !sub->pending; /* A page that is on its way is worth waiting for. */
+    }
+    return poll->late || !sub->pending || poll->sure_events >= ANSWER_EVENTS ||
+           poll->sure_len >= ANSWER_BYTES;
+}
+
+/* What is on its way still goes into the answer; when some of it is lost the rest is of no use. */
+static void leave_if_ready(struct conn_server *server, struct poll *poll)
+{
+    if (!poll->leaving && is_ready(poll)) {
+        poll->leaving = true;
+        shard_leave_all(server->shard, &poll->client->sub, !poll->overrun);
+    }
+}
+
+/* It leaves here already, before the next page is asked for. */
 void poll_flushed(struct conn_server *server, struct client *client)
 {
     struct poll *poll = client->poll;
 
-    (void)server;
     if (!is_overrun(poll)) {
         poll->sure_len = poll->body.len;
         poll->sure_events = client->sub.delivered - poll->delivered_before;
@@ -152,6 +182,7 @@ void poll_flushed(struct conn_server *server, struct client *client)
             poll->sure[i] = poll->positions->items[i].cursor;
         }
     }
+    leave_if_ready(server, poll);
     due(poll);
 }
 
@@ -281,27 +312,6 @@ static void answer(struct conn_server *server, struct client *client)
     bytes_fini(&text);
 }
 
-/* Is there an answer, or no more reason to wait for one? */
-static bool is_ready(struct poll *poll)
-{
-    const struct subscriber *sub = &poll->client->sub;
-
-    if (is_overrun(poll) || poll->given_up) {
-        return true;
-    }
-    if (poll->positions->unanswered) {
-        return false;
-    }
-    if (positions_state(poll->positions) == SUBSCRIBE_RESET) {
-        return true;
-    }
-    if (poll->sure_len == 0) {
-        return poll->late && !sub->pending; /* A page that is on its way is worth waiting for. */
-    }
-    return poll->late || !sub->pending || poll->sure_events >= ANSWER_EVENTS ||
-           poll->sure_len >= ANSWER_BYTES;
-}
-
 static void look_at(struct conn_server *server, struct poll *poll)
 {
     struct client *client = poll->client;
@@ -310,17 +320,10 @@ static void look_at(struct conn_server *server, struct poll *poll)
     if (client->sub.outbox || (client->sub.flags & SUB_DOOMED)) {
         return;
     }
-    if (!poll->leaving) {
-        if (!is_ready(poll)) {
-            return;
-        }
-        poll->leaving = true;
-        shard_leave_all(server->shard, &client->sub, !is_overrun(poll));
-        if (client->sub.outbox || (client->sub.flags & SUB_DOOMED)) {
-            return;
-        }
+    leave_if_ready(server, poll);
+    if (poll->leaving && !client->sub.outbox && !(client->sub.flags & SUB_DOOMED)) {
+        answer(server, client);
     }
-    answer(server, client);
 }
 
 bool poll_turn(struct conn_server *server)

@@ -134,7 +134,7 @@ static bool last_words(struct conn_server *server, struct client *client)
     report_cut_slow(server, client);
     shard_reprieve(server->shard, &client->sub);
     if (client->protocol == CLIENT_SSE) {
-        sse_end(server, client, "too slow: what waited for this connection is lost", 0);
+        sse_overrun(server, client);
     } else if (client->protocol == CLIENT_WS) {
         ws_close(
             server, client, WS_CODE_POLICY, "too slow: what waited for this connection is lost");

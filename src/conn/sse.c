@@ -159,6 +159,16 @@ void sse_end(
     }
 }
 
+/* The last list it got is the one to come back with: the positions had run ahead, to the end of what
+ * waited. */
+void sse_overrun(struct conn_server *server, struct client *client)
+{
+    if (client->positions) {
+        client->positions->changed = false;
+    }
+    sse_end(server, client, "too slow: what waited for this connection is lost", 0);
+}
+
 /* ---- the request ---- */
 
 static enum client_kind kind_of(const struct target *target)

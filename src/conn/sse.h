@@ -36,6 +36,9 @@ void sse_flush(struct conn_server *server, struct client *client, bool done);
 /* A comment, so that proxies see life. */
 void sse_heartbeat(struct conn_server *server, struct client *client);
 
+/* The policy `disconnect` ends it: what waited is lost. */
+void sse_overrun(struct conn_server *server, struct client *client);
+
 /* Ends the stream behind what waits: a comment with the reason and, when retry_ms is not 0, the time
  * to wait before coming back. */
 void sse_end(

@@ -453,7 +453,7 @@ void shard_deliver_queued(
     }
     outbox_push(shard, sub, batch, first);
     shard_mark_dirty(shard, sub);
-    if (sub->flags & SUB_WATCHED) {
+    if ((sub->flags & (SUB_WATCHED | SUB_DOOMED)) == SUB_WATCHED) {
         uint64_t last = batch->messages[batch->count - 1].offset;
         shard->ports.queued(shard->ports.ctx, sub, batch->channel, last);
     }

@@ -7,8 +7,10 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "conn/commands.h"
+#include "conn/poll.h"
 #include "conn/publish.h"
 #include "conn/snapshot.h"
+#include "conn/sse.h"
 #include "conn/ws.h"
 #include "core/name.h"
 #include "core/snapshot.h"
@@ -20,6 +22,8 @@ enum { KIND_CLIENT, KIND_LISTENER, KIND_MAILBOX };
 
 static const struct route routes[] = {
     {"/ws", ROUTE_GET, ws_upgrade_handler},
+    {"/sse", ROUTE_GET, sse_handler},
+    {"/poll", ROUTE_GET, poll_handler},
     {"/api/v1/publish", ROUTE_POST, publish_handler},
     {"/api/v1/channels/{}", ROUTE_POST, publish_raw_handler},
     {"/api/v1/channels/{}/history", ROUTE_GET, history_handler},
@@ -162,6 +166,7 @@ static void draw_settings(struct gateway *gateway)
         .connections_max = draw(sim, 10) ? 10000 : GATEWAY_CLIENTS_FEW,
         .subscriptions_max = 100,
         .ping_interval_ms = 1000 + draw(sim, 20000),
+        .sse_heartbeat_ms = 1000 + draw(sim, 20000),
         .idle_timeout_ms = draw(sim, 3) ? 60000 : 0,
         .keepalive_timeout_ms = 30000,
         .read_bytes_user = 4096,
@@ -315,6 +320,18 @@ static void come_to_rest(struct gateway *gateway)
     }
 }
 
+/* Polls are answered before a move; that takes some turns. */
+static void end_polls(struct gateway *gateway)
+{
+    for (int rounds = 0; rounds < 5; rounds++) {
+        for (uint16_t i = 0; i < gateway->shard_count; i++) {
+            conn_snapshot_prepare(gateway->shards[i].server);
+            work(&gateway->shards[i]);
+        }
+        sim_run_ms(gateway->sim, 1);
+    }
+}
+
 static bool ready(const struct gateway *gateway)
 {
     for (uint16_t i = 0; i < gateway->shard_count; i++) {
@@ -403,6 +420,7 @@ bool gateway_move(struct gateway *gateway, uint16_t shard_count)
     uint16_t former_count = gateway->shard_count;
 
     drive(gateway, false);
+    end_polls(gateway);
     come_to_rest(gateway);
     if (gateway->draining || !ready(gateway)) {
         drive(gateway, true);

@@ -115,6 +115,11 @@ struct peer *peer_create(struct gateway *gateway, struct ledger *ledger,
     CHECK(http_response_create(16384, 100, &peer->http) == 0);
     if (kind == PEER_HTTP) {
         peer->phase = PEER_OPEN;
+    } else if (kind == PEER_POLL) {
+        peer->phase = PEER_OPEN;
+        peer_poll_ask(peer);
+    } else if (kind == PEER_SSE || kind == PEER_SSE_RAW) {
+        peer_stream_request(peer);
     } else {
         send_upgrade(peer);
         if (kind == PEER_ROOM && peer_draw(peer, 4) == 0) {
@@ -131,6 +136,8 @@ void peer_destroy(struct peer *peer)
     bytes_fini(&peer->in);
     bytes_fini(&peer->body);
     ws_message_fini(&peer->message);
+    peer_stream_fini(peer);
+    bytes_fini(&peer->poll.cursor);
     mem_free(peer->raw);
     mem_free(peer);
 }
@@ -150,7 +157,7 @@ void peer_send_frame(struct peer *peer, uint8_t first, struct span payload)
     bytes_fini(&out);
 }
 
-static void publication_raw(struct peer *peer, struct span payload)
+void peer_publication_raw(struct peer *peer, struct span payload)
 {
     if (peer->received == peer->raw_cap) {
         peer->raw_cap = peer->raw_cap ? peer->raw_cap * 2 : 64;
@@ -200,7 +207,7 @@ static void gap_notice(struct peer *peer, struct span gap)
 }
 
 /* An event, a notice, or the answer to a command. True: an event. */
-static bool envelope(struct peer *peer, struct span text)
+bool peer_envelope(struct peer *peer, struct span text)
 {
     static const struct span keys[] = {
         {(const uint8_t *)"channel", 7},
@@ -232,7 +239,7 @@ static bool envelope(struct peer *peer, struct span text)
     return true;
 }
 
-static void bundle(struct peer *peer, struct span text)
+void peer_bundle(struct peer *peer, struct span text)
 {
     struct json_array array;
     struct span event;
@@ -240,7 +247,7 @@ static void bundle(struct peer *peer, struct span text)
 
     CHECK(peer->bundles && json_array_begin(text.data, text.len, &array) == 0);
     while ((more = json_array_next(&array, &event)) > 0) {
-        envelope(peer, event);
+        peer_envelope(peer, event);
     }
     CHECK(more == 0);
     peer->received += 1;
@@ -249,10 +256,10 @@ static void bundle(struct peer *peer, struct span text)
 static void text_message(struct peer *peer, struct span text)
 {
     if (peer->kind == PEER_USER || peer->kind == PEER_ROOM) {
-        publication_raw(peer, text);
+        peer_publication_raw(peer, text);
     } else if (text.data[0] == '[') {
-        bundle(peer, text);
-    } else if (envelope(peer, text)) {
+        peer_bundle(peer, text);
+    } else if (peer_envelope(peer, text)) {
         CHECK(!peer->bundles);
         peer->received += 1;
     }
@@ -364,6 +371,10 @@ void peer_pump(struct peer *peer)
     }
     if (peer->kind == PEER_HTTP) {
         peer_read_replies(peer);
+    } else if (peer->kind == PEER_POLL) {
+        peer_poll_read(peer);
+    } else if (peer->kind == PEER_SSE || peer->kind == PEER_SSE_RAW) {
+        peer_stream_read(peer);
     } else {
         if (peer->phase == PEER_HANDSHAKE && peer->in.len) {
             read_handshake(peer);
@@ -402,7 +413,7 @@ void peer_check_rest(struct peer *peer)
 {
     struct books books;
     bool found = gateway_books(peer->gateway, sim_client_name(peer->client), &books);
-    bool raw = peer->kind == PEER_USER || peer->kind == PEER_ROOM;
+    bool raw = peer->kind == PEER_USER || peer->kind == PEER_ROOM || peer->kind == PEER_SSE_RAW;
 
     if (peer->rude) {
         return;
@@ -423,7 +434,7 @@ void peer_check_rest(struct peer *peer)
         return;
     }
     CHECK(found);
-    CHECK(books.delivered == peer->received);
+    CHECK(peer->kind == PEER_POLL || books.delivered == peer->received);
     CHECK(books.queued == 0 && books.pending == 0);
     CHECK(peer->asked_count == 0);
     for (int i = 0; i < LEDGER_CHANNELS; i++) {
@@ -438,7 +449,11 @@ void peer_check_drained(struct peer *peer)
 {
     CHECK(peer->phase == PEER_ENDED || peer->stalled ||
           sim_client_state(peer->client) != SIM_CLIENT_OPEN);
-    bool websocket = peer->kind != PEER_HTTP;
+    bool websocket = peer->kind < PEER_HTTP;
+    if ((peer->kind == PEER_SSE || peer->kind == PEER_SSE_RAW) && peer->phase == PEER_ENDED &&
+        sim_client_state(peer->client) == SIM_CLIENT_ENDED && !peer->rude && peer->stream.opened) {
+        CHECK(peer->stream.said_why || peer->was_slow);
+    }
     if (websocket && !peer->rude && !peer->refused && !peer->was_slow && !peer->half &&
         peer->close_code) {
         CHECK(peer->close_code == WS_CODE_RESTART || peer->close_code == WS_CODE_GOING_AWAY ||

@@ -17,7 +17,17 @@
 #include "tests/sim/gateway.h"
 #include "tests/sim/ledger.h"
 
-enum peer_kind { PEER_USER, PEER_ROOM, PEER_CHANNELS, PEER_V1, PEER_HTTP, PEER_KINDS };
+enum peer_kind {
+    PEER_USER,
+    PEER_ROOM,
+    PEER_CHANNELS,
+    PEER_V1,
+    PEER_HTTP,
+    PEER_SSE,
+    PEER_SSE_RAW,
+    PEER_POLL,
+    PEER_KINDS
+};
 
 enum peer_phase {
     PEER_HANDSHAKE,
@@ -78,6 +88,21 @@ struct peer {
     uint32_t raw_cap;
     struct asked asked[PEER_ASKED_MAX]; /* HTTP: in the order of the requests. */
     uint32_t asked_count, next_id;
+    struct {                  /* Streams. */
+        struct bytes last_id; /* What EventSource would come back with. */
+        struct bytes event, data, id;
+        bool has_id;
+        uint32_t channels;               /* Bit set; in the order of the ledger. */
+        uint64_t since[LEDGER_CHANNELS]; /* Asked for; 0: not a cursor. */
+        bool opened;
+        bool said_why; /* A comment told the reason of the end. */
+    } stream;
+    struct {
+        struct bytes cursor; /* Of the last answer. */
+        uint32_t channels;
+        bool asked;
+        bool from_cursor; /* The poll that is out has a since. */
+    } poll;
     struct { /* The last publication that was acknowledged with a key. */
         uint64_t key, offset;
         int channel;

@@ -317,7 +317,7 @@ static void break_off(struct peer *peer)
 
     if (how == 0) {
         peer->half = true;
-        peer->rude = peer->kind != PEER_HTTP;
+        peer->rude = peer->kind != PEER_HTTP; /* A poll is given up, then. */
         sim_client_shutdown(peer->client);
         return;
     }
@@ -366,6 +366,12 @@ void peer_act(struct peer *peer)
         return;
     } else if (peer->kind == PEER_HTTP) {
         requests(peer);
+    } else if (peer->kind == PEER_POLL) {
+        return; /* It asks whenever it is answered. */
+    } else if (peer->kind == PEER_SSE || peer->kind == PEER_SSE_RAW) {
+        if (what < 24) {
+            peer_stream_reconnect(peer);
+        }
     } else if (what < 16) {
         say_goodbye(peer);
     } else if (what < 22) {
