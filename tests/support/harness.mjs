@@ -188,6 +188,13 @@ class Process {
   }
 }
 
+/** Another program, killed with the test. */
+export function startProcess(t, name, command, args, options = {}) {
+  const process = new Process(name, command, args, { env: cleanEnv(), ...options })
+  t.after(async () => { process.signal('SIGKILL'); await process.exited })
+  return process
+}
+
 /** Runs fanout to its end, e.g. `fanout config`; returns { code, signal, stdout, stderr }. */
 export async function fanout(args, { env = {}, ms = 10_000 * SLOW } = {}) {
   return new Promise((done) => {
