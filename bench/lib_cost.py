@@ -227,7 +227,8 @@ def handshakes(ctx):
     result = Result(
         "handshakes", "Handshakes",
         f"{clients:,} WebSockets connect as fast as they are let, 128 under way at a time; fanout and"
-        " nchan take turns.",
+        " nchan take turns, each with its defaults: fanout accepts a connection when its first bytes are"
+        " there (`tcp.defer_accept`), nginx at once (its `deferred` is off).",
     )  # fmt: skip
     runs = ctx.interleave(
         result, makers(ctx, floor=False), ctx.pick(11, 2),
