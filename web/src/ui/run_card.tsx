@@ -12,7 +12,7 @@ export function RunCard({ selected, ready }: { selected: SelectedRun | undefined
   return (
     <section className="card run" aria-labelledby="run-title">
       <div className="card-head">
-        <h2 id="run-title">{view ? view.tag ?? 'Run' : 'Run'}</h2>
+        <h2 id="run-title" className="clip">{view ? view.tag ?? 'Run' : 'Run'}</h2>
         {view && <span className="pill" data-status={view.status} role="status">{view.status}</span>}
         <span className="hint mono clip end" title={selected?.runId}>{selected?.runId}</span>
       </div>

@@ -35,7 +35,7 @@ function RunButton({ run, selected, known, onSelect }: RunButtonProps): ReactEle
   return (
     <button type="button" className="run-button" aria-current={selected} onClick={() => onSelect(run.runId)}>
       <span className="dot" data-status={view.status} aria-hidden="true" />
-      <span className="run-name">{view.tag ?? 'run'}<span className="hint mono">{shortId(run.runId)}</span></span>
+      <span className="run-name"><span>{view.tag ?? 'run'}</span><span className="hint mono">{shortId(run.runId)}</span></span>
       <span className="hint end">{view.status}{view.startedAt !== undefined && <time dateTime={new Date(view.startedAt).toISOString()}>{clock(view.startedAt, false)}</time>}</span>
     </button>
   )
