@@ -50,8 +50,7 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
         .ns = settings_ns(shard->settings, name_namespace(name)),
     };
     home->durable = durable_is(shard, home);
-    home->last = floor_of(shard, home->durable);
-    home->next_offset = home->last + 1;
+    home->next_offset = floor_of(shard, home->durable) + 1;
     memcpy(home->name, name.data, name.len);
     if (table_add(&shard->homes, (struct table_item *)home) != 0) {
         mem_free(home);
@@ -72,7 +71,7 @@ uint64_t home_epoch(const struct shard *shard, const struct home *home)
 
 static struct cursor home_cursor(const struct shard *shard, const struct home *home)
 {
-    return (struct cursor){home_epoch(shard, home), home->last};
+    return (struct cursor){home_epoch(shard, home), home_last(home)};
 }
 
 static void answer_publisher(struct shard *shard, const struct publication *pub,
@@ -113,7 +112,7 @@ static bool worth_remembering(const struct shard *shard, const struct home *home
 
 void home_release(struct shard *shard, struct home *home)
 {
-    if (home->shards || home->ring || home->unstored || worth_remembering(shard, home)) {
+    if (home->shards || home->ring || home->unshown || worth_remembering(shard, home)) {
         return;
     }
     uint64_t *floor = home->durable ? &shard->durable.floor : &shard->floor;
@@ -171,7 +170,7 @@ static int reason_to_refuse(
 /* From here on everybody sees it. */
 static void show(struct shard *shard, struct home *home, struct publication *pub)
 {
-    home->last = pub->offset;
+    home->unshown = (uint32_t)(home->next_offset - 1 - pub->offset);
     shard->stats.publications += 1;
     shard->stats.publication_bytes += pub->payload_len;
     shard->ns_stats[home->ns].publications += 1;
@@ -222,7 +221,7 @@ void home_take(struct shard *shard, struct publication *pub)
         if (wait) {
             pub->flags |= PUBLICATION_SHOW_STORED;
             once_set_open(&shard->once, pub->once, true);
-            home->unstored += 1;
+            home->unshown += 1;
         } else {
             if (!(pub->flags & PUBLICATION_ACK_STORED)) {
                 answer_publisher(shard, pub, cursor, 0, false);
@@ -253,8 +252,7 @@ static void hear_awaited(struct shard *shard, struct publication *pub, int err)
 {
     struct home *home = home_find(shard, pub->hash, publication_name(pub));
 
-    CHECK(home && home->unstored);
-    home->unstored -= 1;
+    CHECK(home && home->unshown);
     pub->flags &= ~(uint32_t)PUBLICATION_SHOW_STORED;
     home_freshen(shard, home);
     pub->epoch = home_epoch(shard, home); /* That of the moment it is shown. */

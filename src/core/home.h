@@ -21,19 +21,24 @@ struct shard;
 struct home {
     uint64_t hash; /* First: this is a struct table_item. */
     uint64_t next_offset;
-    uint64_t last;     /* Newest that was shown; what is numbered after it waits for the store. */
     uint64_t shards;   /* Bit per listening shard. */
     struct ring *ring; /* NULL: nothing kept. */
     uint32_t
         serial; /* Tells its epochs apart; the shard's (or the store's) at the last beginning. */
-    uint32_t unstored; /* At the store, and shown when they come back. */
+    uint32_t unshown; /* Numbers after the newest that was shown: at the store, or lost by it. */
     uint16_t name_len;
     uint8_t ns;
-    bool closed;   /* Not fed by the broker yet: listeners wait (core/waiting.h). */
-    bool durable;  /* Kept in the store. */
-    bool announce; /* Imported when its epoch had just begun: who listens is to hear of it. */
+    bool closed : 1;   /* Not fed by the broker yet: listeners wait (core/waiting.h). */
+    bool durable : 1;  /* Kept in the store. */
+    bool announce : 1; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];
 };
+
+/* The offset of the newest that was shown. */
+static inline uint64_t home_last(const struct home *home)
+{
+    return home->next_offset - 1 - home->unshown;
+}
 
 static inline struct span home_name(const struct home *home)
 {

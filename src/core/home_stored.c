@@ -13,7 +13,8 @@ static bool is_end(const struct shard *shard, const struct home *home,
 {
     uint64_t start = history_start(shard->durable.identity.generation);
 
-    return position >= bounds->last && (home->last <= bounds->last || home->last == start);
+    return position >= bounds->last &&
+           (home_last(home) <= bounds->last || home_last(home) == start);
 }
 
 /* The position the page follows. */
@@ -26,6 +27,10 @@ static uint64_t page_start(const struct mail_subscribe *mail, const struct store
         return behind ? bounds->boundary : mail->since.cursor.offset;
     }
     uint64_t before_first = bounds->first ? bounds->first - 1 : bounds->last;
+
+    if (before_first == 0) {
+        before_first = history_start(bounds->generation); /* Nothing was ever stored. */
+    }
     return bounds->boundary > before_first ? bounds->boundary : before_first;
 }
 
@@ -35,8 +40,8 @@ static bool is_on_the_way(
 {
     uint64_t offset = mail->since.cursor.offset;
 
-    return mail->since.kind == SINCE_CURSOR && offset > page->bounds.last && offset <= home->last &&
-           offset > history_start(page->bounds.generation);
+    return mail->since.kind == SINCE_CURSOR && offset > page->bounds.last &&
+           offset <= home_last(home) && offset > history_start(page->bounds.generation);
 }
 
 static bool is_reset(struct shard *shard, const struct home *home,
@@ -92,11 +97,11 @@ static uint64_t add_tail(const struct shard *shard, const struct home *home,
     uint64_t start = history_start(shard->durable.identity.generation);
     uint64_t from = last > start ? last : start; /* Of a former generation all is stored. */
 
-    if (page->more || from >= home->last || from < home->last - kept ||
+    if (page->more || from >= home_last(home) || from < home_last(home) - kept ||
         page->count >= mail->page_count) {
         return last;
     }
-    uint32_t left = (uint32_t)(home->last - from), first = ring->count - left;
+    uint32_t left = (uint32_t)(home_last(home) - from), first = ring->count - left;
     uint32_t room = mail->page_count - page->count;
     uint32_t count = home_page_length(ring, first, left < room ? left : room, mail);
     struct publication **pubs =
@@ -114,13 +119,29 @@ static uint64_t add_tail(const struct shard *shard, const struct home *home,
     return last;
 }
 
+/* A commit may be in the page before home has heard of it: what is not shown yet comes live. */
+static void leave_unshown(const struct home *home, struct store_read *page)
+{
+    uint64_t start = history_start(page->bounds.generation);
+
+    while (page->count && page->pubs[page->count - 1]->offset > home_last(home) &&
+           page->pubs[page->count - 1]->offset > start) {
+        page->count -= 1;
+        publication_unref(page->pubs[page->count]);
+    }
+    if (page->bounds.last > home_last(home) && page->bounds.last > start) {
+        page->bounds.last = home_last(home);
+    }
+}
+
 static void take_page(
     struct shard *shard, struct home *home, struct mail_subscribe *mail, struct store_read *page)
 {
+    leave_unshown(home, page);
     uint64_t start = page_start(mail, page);
     uint64_t last = page->count ? page->pubs[page->count - 1]->offset : start;
     last = add_tail(shard, home, mail, page, last);
-    bool end = last >= home->last || is_end(shard, home, &page->bounds, last);
+    bool end = last >= home_last(home) || is_end(shard, home, &page->bounds, last);
 
     mail->replay = page->pubs;
     mail->replay_count = page->count;
@@ -153,7 +174,7 @@ void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct sto
     } else if (is_reset(shard, home, mail, page)) {
         drop_page(page);
         mail->state = SUBSCRIBE_RESET;
-        mail->from = mail->cursor = home_cursor_at(shard, home, home->last);
+        mail->from = mail->cursor = home_cursor_at(shard, home, home_last(home));
         home_post_answer(shard, home, mail);
     } else {
         take_page(shard, home, mail, page);

@@ -29,7 +29,7 @@ struct cursor home_cursor_at(const struct shard *shard, const struct home *home,
 static enum subscribe_state judge_continued(const struct shard *shard, const struct home *home,
     struct cursor cursor, struct position *ret, uint64_t *ret_lost)
 {
-    uint64_t last = home->last;
+    uint64_t last = home_last(home);
     uint32_t kept = home->ring ? home->ring->count : 0;
 
     if (cursor.epoch != home_epoch(shard, home) || cursor.offset > last) {
@@ -45,7 +45,7 @@ static enum subscribe_state judge_continued(const struct shard *shard, const str
 static enum subscribe_state judge(
     const struct shard *shard, const struct home *home, struct since since, struct position *ret)
 {
-    uint64_t last = home->last;
+    uint64_t last = home_last(home);
     uint32_t kept = home->ring ? home->ring->count : 0;
 
     *ret = (struct position){.after = last};
@@ -147,7 +147,7 @@ static bool wants_store(
     if (mail->since.kind == SINCE_BEGIN) {
         return true;
     }
-    return cursor->epoch == home_epoch(shard, home) && cursor->offset < home->last - kept;
+    return cursor->epoch == home_epoch(shard, home) && cursor->offset < home_last(home) - kept;
 }
 
 /* The answer and the interest are one step: every publication from here on is mailed after it. A page

@@ -252,7 +252,7 @@ static int unpack_home(struct shard *shard, struct unpack *in)
         }
         home->durable = false; /* It goes on as it was. */
         home->next_offset = next_offset;
-        home->last = next_offset - 1;
+        home->unshown = 0;
         home->serial = serial;
         home->announce = announce;
     }

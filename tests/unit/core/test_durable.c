@@ -291,6 +291,47 @@ static void a_cursor_whose_event_is_on_the_way_to_the_store_waits_for_it(void **
     finish();
 }
 
+static void the_beginning_of_nothing_is_a_place_to_go_on_from(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    struct rig_client *client = follow("begin");
+    struct cursor nothing = client->cursor;
+    assert_int_equal(client->state, SUBSCRIBE_LIVE);
+    publish_many(1, 3);
+    assert_string_equal(got(client), "m1 m2 m3 ");
+    struct rig_client *back = resume(nothing);
+    assert_int_equal(back->state, SUBSCRIBE_REPLAYED);
+    assert_string_equal(got(back), "m1 m2 m3 ");
+    crash(DURABILITY_SYNC);
+    assert_string_equal(got(resume(nothing)), "m1 m2 m3 ");
+    finish();
+}
+
+/* The store has it, home has not heard so: a page must not show it before everybody sees it. */
+static void what_is_committed_and_not_shown_comes_once(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    publish("m1");
+    rig.store_waits = true;
+    publish("m2");
+    struct rig_client *client = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(client, channel, RIG_TOLD, "begin"), 0);
+    rig_turn(&rig);
+    struct mail_chain in = {0};
+    assert_true(store_model_step(&model)); /* The append … */
+    in = rig.shards[0].in;
+    rig.shards[0].in = (struct mail_chain){0};
+    assert_true(store_model_step(&model)); /* … and the read, whose answer comes first. */
+    rig_turn(&rig);
+    rig.shards[0].in = in;
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_string_equal(got(client), "m1 m2 ");
+    finish();
+}
+
 static void history_is_read_from_the_store(void **state)
 {
     (void)state;
@@ -526,6 +567,8 @@ int main(void)
         cmocka_unit_test(what_a_crash_lost_is_answered_with_reset),
         cmocka_unit_test(memory_answers_what_it_has_and_the_store_the_rest_in_pages),
         cmocka_unit_test(a_cursor_whose_event_is_on_the_way_to_the_store_waits_for_it),
+        cmocka_unit_test(the_beginning_of_nothing_is_a_place_to_go_on_from),
+        cmocka_unit_test(what_is_committed_and_not_shown_comes_once),
         cmocka_unit_test(history_is_read_from_the_store),
         cmocka_unit_test(what_the_store_refused_leaves_a_hole_that_is_told),
         cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),
