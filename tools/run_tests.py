@@ -137,6 +137,7 @@ def check_source(tally, chosen):
         ("layers", "layers: the arrows between src/'s folders point down", ["tools/check_layers.py"]),
         ("errors", "errors: docs/errors.md lists the codes that are answered", ["tools/check_errors.py"]),
         ("format", "format: clang-format 14 has nothing to change", ["./dev", "format", "--check"]),
+        ("web", "page: types and lint of web/", ["./dev", "internal-page-check"]),
     ):
         if not chosen(name):
             continue
@@ -459,7 +460,7 @@ def everything(tally, chosen, all_tiers):
     what = "integration: the contracts, with real Redis and real clients"
     node("integration", "asan", what, 1800 if all_tiers else 90)
     node("conformance", "asan", "conformance: WebSocket and HTTP, byte by byte", 15)
-    node("browser", "asan", "browser: Chromium's own WebSocket and the demo page", 50)
+    node("browser", "asan", "browser: Chromium's own WebSocket and the page", 50)
     if all_tiers:
         plan.add("simulations", 500, lambda: run_sim_long(tally, chosen, int(time.time()), SIM_RUNS_LONG))
         plan.add("autobahn", 60, lambda: run_autobahn(tally, chosen))

@@ -235,7 +235,7 @@ describe('the page', () => {
     const page = await watch(t, 'typed')
     await page.getByRole('textbox', { name: 'Payload' }).fill('no JSON <i>at all</i>')
     await page.getByRole('textbox', { name: 'Payload' }).press('Control+Enter')
-    await page.getByText(/^Published at [a-z0-9]+:1 in/).waitFor()
+    await page.getByText(/^Published at [a-z0-9]+:\d+ in/).waitFor()
     await on(page).log.getByText('no JSON <i>at all</i>').waitFor()
   })
 

@@ -5,7 +5,6 @@ import { FanoutProvider } from 'fanout-client/react'
 import { App } from './app'
 import { Address } from './model/address'
 import { Faults } from './transport/faults'
-import { withRunEvents } from './transport/run_events'
 import 'uplot/dist/uPlot.min.css'
 import './style/tokens.css'
 import './style/base.css'
@@ -13,7 +12,7 @@ import './style/layout.css'
 import './style/parts.css'
 
 const address = new Address()
-const faults = new Faults(withRunEvents((url, init) => fetch(url, init), () => address.get().user))
+const faults = new Faults((url, init) => fetch(url, init))
 const { WebSocket, fetch: faultyFetch, onWake } = faults.environment()
 
 const client = connect(undefined, {

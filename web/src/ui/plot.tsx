@@ -52,7 +52,7 @@ export function Plot({ kind, label, time, columns }: PlotProps): ReactElement {
   return (
     <div className="plot">
       <div ref={box} className="plot-box" role="img" aria-label={label} />
-      {quiet && <p className="plot-quiet">Nothing delivered in 90 s</p>}
+      {quiet && <p className="plot-quiet"><span>Nothing delivered in 90 s</span></p>}
     </div>
   )
 }
