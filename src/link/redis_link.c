@@ -114,6 +114,10 @@ static void set_instance(struct redis_link *link, uint64_t seed)
     rng_init(&link->rng, draw_seed(seed));
     key.k0 = rng_next(&link->rng);
     key.k1 = rng_next(&link->rng);
+    link->twin_key = (struct hash_key){rng_next(&link->rng), rng_next(&link->rng)};
+    for (enum redis_script i = 0; i < REDIS_SCRIPTS; i++) {
+        redis_script_sha(i, link->sha[i]);
+    }
     unsigned long long instance = rng_next(&link->rng);
     snprintf(link->client_name, sizeof(link->client_name), "fanout-%016llx", instance);
     snprintf(link->canary_text, sizeof(link->canary_text), "workflow:events:fanout-canary:%016llx",
@@ -138,13 +142,22 @@ int redis_link_create(struct loop *loop, uint8_t socket_kind, uint8_t resolve_ki
     set_target(link, options);
     set_instance(link, options->seed);
     redis_inbox_init(&link->inboxes[REDIS_SUB], options->buffer_bytes, redis_link_dropped, link);
-    redis_inbox_init(&link->inboxes[REDIS_CMD], REDIS_INBOX_ROOM * 4, command_dropped, link);
+    /* With a history its pages come here; one event alone may be large. */
+    redis_inbox_init(&link->inboxes[REDIS_CMD],
+        options->history ? options->buffer_bytes : REDIS_INBOX_ROOM * 4, command_dropped, link);
     for (int i = 0; i < REDIS_CONNS; i++) {
         redis_conn_init(&link->conns[i], loop, socket_kind, resolve_kind, (uint8_t)i, &link->target,
             &link->conn_events, &link->inboxes[i]);
     }
     redis_canary_init(&link->canary, options->canary_interval_ms, loop_now_ms(loop));
     r = redis_map_create(options->mappings, options->mapping_count, &link->map, err, err_cap);
+    for (size_t i = 0; r == 0 && options->history && i < options->mapping_count; i++) {
+        if (redis_pattern_overlap(options->mappings[i].pattern, redis_history_pattern)) {
+            snprintf(err, err_cap, "mapping %s: its pattern overlaps with %s of the shared history",
+                options->mappings[i].pattern, redis_history_pattern);
+            r = -EINVAL;
+        }
+    }
     if (r == 0 && options->use_tls) {
         r = tls_client_create(&options->tls, &link->target.tls, err, err_cap);
     }
@@ -180,6 +193,7 @@ void redis_link_destroy(struct redis_link *link)
         redis_inbox_fini(&link->inboxes[i]);
     }
     redis_subs_fini(&link->subs);
+    redis_link_free_calls(link);
     redis_pending_fini(&link->pending);
     redis_map_destroy(link->map);
     tls_destroy(link->target.tls);
@@ -273,7 +287,7 @@ void redis_link_stats(const struct redis_link *link, struct redis_stats *ret_sta
     ret_stats->canary_round_ms = link->canary.round_ms;
     ret_stats->queue_bytes = redis_inbox_bytes(inbox);
     ret_stats->queue_bytes_max = inbox->bytes_max;
-    ret_stats->unanswered_bytes = link->pending.bytes;
+    ret_stats->unanswered_bytes = link->pending.bytes + link->held_bytes;
     ret_stats->subscriptions = link->pattern_count + link->subs.live_count;
     ret_stats->subscriptions_pending = link->subs.queued_count + link->subs.sent_count;
 }

@@ -21,6 +21,7 @@
 
 #include "base/attr.h"
 #include "base/bytes.h"
+#include "link/redis_history.h"
 #include "link/redis_options.h"
 
 struct loop;
@@ -33,7 +34,8 @@ enum redis_state {
                       nothing more is tried. */
 };
 
-/* Spans are borrowed until the call returns. Every member but ctx must be set. */
+/* Spans are borrowed until the call returns. Every member but ctx must be set; the last ones only with
+ * options.history. */
 struct redis_events {
     void *ctx;
 
@@ -58,6 +60,20 @@ struct redis_events {
     /* count messages of this channel, older than whatever on_message gives next, were dropped
      * because the buffer was full. */
     void (*on_dropped)(void *ctx, struct span channel, uint64_t count);
+
+    /* As on_message, for an event of a shared history: Redis has numbered it. The bare message that
+     * the script published for others is not handed over. */
+    bool (*on_numbered)(
+        void *ctx, struct span channel, struct span payload, struct redis_cursor cursor);
+
+    /* The answer to redis_link_append(), as on_published. duplicate: the idempotency key was used
+     * before, and the cursor is what it got then. */
+    void (*on_appended)(void *ctx, uint64_t id, int err, struct redis_cursor cursor, bool duplicate,
+        const char *why);
+
+    /* The answer to redis_link_read(): err 0 and a page, or negative errno and a sentence. */
+    void (*on_page)(
+        void *ctx, uint64_t id, int err, const struct redis_page *page, const char *why);
 };
 
 struct redis_stats {
@@ -116,6 +132,30 @@ void redis_link_unwant(struct redis_link *link, struct span channel);
  * valid channel, or from is not UTF-8) or -ENOMEM. */
 MUST_USE int redis_link_publish(struct redis_link *link, struct span channel, struct span from,
     struct span payload, uint64_t id);
+
+/* An event for a channel with a shared history. Spans are borrowed. */
+struct redis_append {
+    struct span channel, from, payload;
+    struct span once;  /* The idempotency key, as text without blanks; empty: none. */
+    uint32_t messages; /* What is kept of the channel, about; 0: nothing. */
+    uint64_t bytes;    /* The same; 0: no bound. */
+    uint64_t age_ms;   /* The same; 0: no bound. */
+};
+
+/* Appends to the history and publishes, in one step; on_appended answers (if id is not 0). Errors as
+ * redis_link_publish(). What this link appends is appended in the order of the calls. */
+MUST_USE int redis_link_append(
+    struct redis_link *link, const struct redis_append *append, uint64_t id);
+
+/* Reads events after an offset (begin: all that are kept), at most count and about so many bytes of
+ * them, but always one; on_page answers. Sees all that was appended before the call. Returns 0,
+ * -ENOTCONN, -EBUSY, -EINVAL or -ENOMEM. */
+MUST_USE int redis_link_read(struct redis_link *link, struct span channel, bool begin,
+    uint64_t after, uint32_t count, uint32_t bytes, uint64_t id);
+
+/* If this is still the channel's epoch another one begins there, and its offsets are above `last`.
+ * Nobody is answered; a failure changes nothing. */
+void redis_link_renew(struct redis_link *link, struct span channel, struct redis_cursor last);
 
 enum redis_state redis_link_state(const struct redis_link *link);
 void redis_link_stats(const struct redis_link *link, struct redis_stats *ret_stats);

@@ -82,7 +82,7 @@ static void subscribed(struct redis_link *link, struct span redis_channel)
 static bool all_subscribed(const struct redis_link *link)
 {
     return link->options.mode == REDIS_MODE_PATTERN
-               ? link->pattern_count == redis_map_pattern_count(link->map)
+               ? link->pattern_count == redis_map_pattern_count(link->map) + link->options.history
                : redis_subs_restored(&link->subs);
 }
 
@@ -157,14 +157,52 @@ static bool find_channel(struct redis_link *link, const struct push *push,
     return true;
 }
 
+/* Takes the payload out of a room's envelope; false: it is malformed. */
+static bool open_envelope(struct redis_link *link, struct span *payload)
+{
+    if (link->payload.cap > SCRATCH_KEPT) {
+        bytes_fini(&link->payload);
+    }
+    link->payload.len = 0;
+    if (redis_envelope_decode(*payload, &link->payload) != 0) {
+        return false;
+    }
+    *payload = span_of(link->payload.data, link->payload.len);
+    return true;
+}
+
+/* The channel of a message that is given up; false: nobody will miss it. */
+static bool find_dropped(
+    struct redis_link *link, const struct push *push, struct redis_name *ret_channel)
+{
+    struct redis_cursor cursor;
+    enum redis_map_kind kind;
+    struct span payload = push->payload;
+
+    if (push->what == HEARD_MESSAGE && link->options.history) {
+        int r =
+            redis_link_numbered(link, push->channel, push->payload, ret_channel, &cursor, &payload);
+        if (r == 0) {
+            redis_link_expect_twin(link, span_of(ret_channel->text, ret_channel->len), payload);
+        }
+        if (r != -ENOENT) {
+            return r == 0;
+        }
+    }
+    if (!find_channel(link, push, ret_channel, &kind)) {
+        return false;
+    }
+    return !link->twin_due || (kind == REDIS_MAP_ROOM && !open_envelope(link, &payload)) ||
+           !redis_link_is_twin(link, span_of(ret_channel->text, ret_channel->len), payload);
+}
+
 void redis_link_dropped(void *ctx, struct span reply)
 {
     struct redis_link *link = ctx;
     struct push push = read_push(reply);
     struct redis_name channel;
-    enum redis_map_kind kind;
 
-    if (find_channel(link, &push, &channel, &kind)) {
+    if (find_dropped(link, &push, &channel)) {
         *(link->losing ? &link->stats.dropped_lost : &link->stats.dropped_full) += 1;
         if (!span_equal(span_of(channel.text, channel.len),
                 span_of(link->drop_channel.text, link->drop_channel.len))) {
@@ -187,37 +225,66 @@ void redis_link_declare_drops(struct redis_link *link)
     }
 }
 
-/* Takes the payload out of a room's envelope; false: it is malformed. */
-static bool open_envelope(struct redis_link *link, struct span *payload)
+static void count_message(struct redis_link *link, struct span payload)
 {
-    if (link->payload.cap > SCRATCH_KEPT) {
-        bytes_fini(&link->payload);
-    }
-    link->payload.len = 0;
-    if (redis_envelope_decode(*payload, &link->payload) != 0) {
+    link->stats.messages += 1;
+    link->stats.message_bytes += payload.len;
+}
+
+/* A message of a shared history. Returns 1: taken; 0: the consumer is busy; -ENOENT: it is none. */
+static int deliver_numbered(struct redis_link *link, const struct push *push)
+{
+    struct redis_name name;
+    struct redis_cursor cursor;
+    struct span payload;
+
+    int r = redis_link_numbered(link, push->channel, push->payload, &name, &cursor, &payload);
+    if (r == -EINVAL) {
         link->stats.dropped_malformed += 1;
-        return false;
+        return 1;
     }
-    *payload = span_of(link->payload.data, link->payload.len);
-    return true;
+    if (r != 0) {
+        return r;
+    }
+    struct span channel = span_of(name.text, name.len);
+    if (!link->events.on_numbered(link->events.ctx, channel, payload, cursor)) {
+        return 0;
+    }
+    redis_link_expect_twin(link, channel, payload);
+    count_message(link, payload);
+    return 1;
 }
 
 /* False: the consumer is busy. */
 static bool deliver(struct redis_link *link, const struct push *push)
 {
     struct span payload = push->payload;
-    struct redis_name channel;
+    struct redis_name name;
     enum redis_map_kind kind;
 
-    if (!find_channel(link, push, &channel, &kind) ||
-        (kind == REDIS_MAP_ROOM && !open_envelope(link, &payload))) {
+    if (link->options.history && push->what == HEARD_MESSAGE) {
+        int r = deliver_numbered(link, push);
+        if (r != -ENOENT) {
+            return r;
+        }
+    }
+    if (!find_channel(link, push, &name, &kind)) {
+        link->twin_due = false;
         return true;
     }
-    if (!link->events.on_message(link->events.ctx, span_of(channel.text, channel.len), payload)) {
+    if (kind == REDIS_MAP_ROOM && !open_envelope(link, &payload)) {
+        link->stats.dropped_malformed += 1;
+        link->twin_due = false;
+        return true;
+    }
+    struct span channel = span_of(name.text, name.len);
+    if (redis_link_is_twin(link, channel, payload)) {
+        return true;
+    }
+    if (!link->events.on_message(link->events.ctx, channel, payload)) {
         return false;
     }
-    link->stats.messages += 1;
-    link->stats.message_bytes += payload.len;
+    count_message(link, payload);
     return true;
 }
 

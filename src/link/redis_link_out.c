@@ -34,11 +34,11 @@ int redis_link_send_canary(struct redis_link *link)
     uint64_t next = redis_canary_next(&link->canary, loop_now_ms(link->loop));
 
     snprintf(number, sizeof(number), "%llu", (unsigned long long)next);
-    return ask(link, link->canary_channel, span_str(number), (struct redis_asked){.canary = true});
+    return ask(link, link->canary_channel, span_str(number),
+        (struct redis_asked){.kind = REDIS_ASKED_CANARY});
 }
 
-/* What travels in Redis: the payload itself, or a room's envelope around it. */
-static int wrap(struct redis_link *link, struct span channel, struct span from,
+int redis_link_wrap(struct redis_link *link, struct span channel, struct span from,
     enum redis_map_kind kind, struct span *payload)
 {
     if (kind == REDIS_MAP_RAW) {
@@ -75,11 +75,11 @@ int redis_link_publish(struct redis_link *link, struct span channel, struct span
     if (payload.len > link->options.publish_bytes) {
         return -EMSGSIZE;
     }
-    if (link->pending.bytes > link->options.publish_bytes - payload.len) {
+    if (link->pending.bytes + link->held_bytes > link->options.publish_bytes - payload.len) {
         link->stats.publish_busy += 1;
         return -EBUSY;
     }
-    r = wrap(link, channel, from, kind, &payload);
+    r = redis_link_wrap(link, channel, from, kind, &payload);
     return r ? r : ask(link, redis_channel, payload, (struct redis_asked){.id = id});
 }
 
@@ -106,7 +106,7 @@ static bool refused(struct redis_link *link, const struct redis_asked *asked, st
     char why[REDIS_SENTENCE_MAX / 2];
 
     redis_error_sentence(reply, why, sizeof(why));
-    if (!asked->canary) {
+    if (asked->kind != REDIS_ASKED_CANARY) {
         bool denied = reply.len > 7 && memcmp(reply.data, "-NOPERM", 7) == 0;
         tell(link, asked->id, denied ? -EACCES : -EIO, -1, why);
         return true;
@@ -126,7 +126,11 @@ bool redis_link_answered(struct redis_link *link, struct span reply)
         redis_link_fail(link, "Redis answers what nobody asked");
         return false;
     }
-    if (reply.data[0] == '-') {
+    if (asked.kind >= REDIS_ASKED_SETUP) {
+        if (!redis_link_script_answered(link, &asked, reply)) {
+            return false;
+        }
+    } else if (reply.data[0] == '-') {
         if (!refused(link, &asked, reply)) {
             return false;
         }
@@ -134,7 +138,7 @@ bool redis_link_answered(struct redis_link *link, struct span reply)
         tell(link, asked.id, -EPROTO, -1, "Redis answers a publication with something strange");
         redis_link_fail(link, "Redis answers a publication with something strange");
         return false;
-    } else if (!asked.canary) {
+    } else if (asked.kind == REDIS_ASKED_PUBLISH) {
         tell(link, asked.id, 0, read_integer(reply), "");
     }
     redis_inbox_pop(inbox, reply);
@@ -146,8 +150,11 @@ void redis_link_fail_pending(struct redis_link *link, const char *why)
     struct redis_asked asked;
 
     while (redis_pending_pop(&link->pending, &asked)) {
-        if (!asked.canary) {
+        if (asked.kind == REDIS_ASKED_PUBLISH) {
             tell(link, asked.id, -ECONNRESET, -1, why);
+        } else if (asked.kind == REDIS_ASKED_CALL) {
+            redis_link_fail_call(link, &asked, why);
         }
     }
+    redis_link_fail_held(link, why);
 }

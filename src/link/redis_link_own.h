@@ -58,6 +58,18 @@ struct redis_link {
     struct bytes payload;  /* Of a room's message, bare; scratch. */
     struct bytes envelope; /* Scratch of publishing. */
 
+    /* Shared history: redis_link_script.c, redis_link_twin.c. */
+    char sha[REDIS_SCRIPTS][41];
+    struct redis_command *held_first, *held_last; /* Wait until the scripts are loaded again. */
+    size_t held_bytes;
+    uint32_t calls; /* Of scripts, unanswered. */
+    bool reloading; /* Redis has forgotten a script. */
+    struct hash_key twin_key;
+    struct redis_name twin_channel; /* The message after the one just taken may be its twin. */
+    uint64_t twin_hash;
+    size_t twin_len;
+    bool twin_due;
+
     struct timer retry_timer, tick_timer, busy_timer;
     struct log_limit down_limit, drop_limit;
     uint64_t drop_logged; /* Drops told so far. */
@@ -77,6 +89,10 @@ void redis_link_subscribe(struct redis_link *link);
 
 /* The attempt, or the path, is over: drops both connections, tells, and tries again later. */
 void redis_link_fail(struct redis_link *link, const char *sentence);
+
+/* This server (its version, its access list) can never serve us: at the first connection that is said
+ * and nothing more is tried, later it is an outage. */
+void redis_link_unfit(struct redis_link *link, const char *sentence);
 
 /* Everything asked for is confirmed: the canary flies. */
 void redis_link_prove(struct redis_link *link);
@@ -101,7 +117,45 @@ void redis_link_declare_drops(struct redis_link *link);
 /* Gives messages to the consumer. True: there are more. */
 bool redis_link_hand_over(struct redis_link *link);
 
+/* ---- redis_link_twin.c ---- */
+
+extern const char redis_history_pattern[];
+
+/* The channel and the bare payload of a message on one of our history's channels. Returns 0, -ENOENT
+ * (another channel), or -EINVAL. */
+MUST_USE int redis_link_numbered(struct redis_link *link, struct span redis_channel,
+    struct span message, struct redis_name *ret_channel, struct redis_cursor *ret_cursor,
+    struct span *ret_payload);
+
+/* Such a message was taken: the next one may be its twin. */
+void redis_link_expect_twin(struct redis_link *link, struct span channel, struct span payload);
+
+/* A message was taken that is no such one. True: it is the twin. payload: bare. */
+MUST_USE bool redis_link_is_twin(struct redis_link *link, struct span channel, struct span payload);
+
+/* ---- redis_link_script.c ---- */
+
+/* Loads the scripts, and sees whether they may be called. Returns 0 or -ENOMEM. */
+MUST_USE int redis_link_load_scripts(struct redis_link *link);
+
+/* A reply to what is not a plain publication. False: the link failed on it. */
+bool redis_link_script_answered(
+    struct redis_link *link, const struct redis_asked *asked, struct span reply);
+
+/* It will not be answered any more. */
+void redis_link_fail_call(
+    struct redis_link *link, const struct redis_asked *asked, const char *why);
+void redis_link_fail_held(struct redis_link *link, const char *why);
+
+/* Nobody is told any more. */
+void redis_link_free_calls(struct redis_link *link);
+
 /* ---- redis_link_out.c ---- */
+
+/* What travels in Redis on the bare channel: the payload itself, or a room's envelope around it.
+ * Returns 0, -EINVAL or -ENOMEM; it is valid until the next call. */
+MUST_USE int redis_link_wrap(struct redis_link *link, struct span channel, struct span from,
+    enum redis_map_kind kind, struct span *payload);
 
 /* A reply on the command connection is whole. False: the link failed on it. */
 bool redis_link_answered(struct redis_link *link, struct span reply);

@@ -135,6 +135,15 @@ static void refuse(struct redis_link *link, const char *sentence)
     set_state(link, REDIS_REFUSED, sentence);
 }
 
+void redis_link_unfit(struct redis_link *link, const char *sentence)
+{
+    if (link->was_up) {
+        redis_link_fail(link, sentence);
+    } else {
+        refuse(link, sentence);
+    }
+}
+
 /* A version that was not told (an access list may forbid INFO) is given the benefit of the doubt:
  * the commands themselves will show. */
 bool redis_link_version_fits(struct redis_link *link, const struct redis_conn *conn)
@@ -149,23 +158,21 @@ bool redis_link_version_fits(struct redis_link *link, const struct redis_conn *c
     snprintf(why, sizeof(why), "%s is Redis %s; %s", link->target.address,
         conn->greeting.version_text,
         sharded ? "redis.mode=sharded needs 7.0 or newer" : "fanout needs 6.2 or newer");
-    if (link->was_up) {
-        redis_link_fail(link, why);
-    } else {
-        refuse(link, why);
-    }
+    redis_link_unfit(link, why);
     return false;
 }
 
 static int subscribe_patterns(struct redis_link *link)
 {
     size_t count = redis_map_pattern_count(link->map);
-    struct span *args = mem_alloc((1 + count) * sizeof(*args));
+    struct span *args = mem_alloc((2 + count) * sizeof(*args));
 
     args[0] = span_str("PSUBSCRIBE");
     for (size_t i = 0; i < count; i++) {
         args[1 + i] = span_str(redis_map_pattern(link->map, i));
     }
+    args[1 + count] = span_str(redis_history_pattern);
+    count += link->options.history;
     int r = resp_command(&link->conns[REDIS_SUB].out, args, 1 + count);
     mem_free(args);
     return r;
@@ -178,11 +185,13 @@ void redis_link_subscribe(struct redis_link *link)
     link->phase = REDIS_PHASE_SUBSCRIBING;
     lose_messages(link);
     link->withhold = true;
+    link->twin_due = false;
     link->conns[REDIS_SUB].backlogged = true;
     redis_canary_begin(&link->canary, loop_now_ms(link->loop));
     timer_start(link->loop, &link->tick_timer, link->canary.tick_ms, tick, link);
     if (link->options.mode == REDIS_MODE_PATTERN) {
-        r = subscribe_patterns(link);
+        r = link->options.history ? redis_link_load_scripts(link) : 0;
+        r = r ? r : subscribe_patterns(link);
     } /* The other modes: redis_link_turn() pumps what is queued, the canary's channel first. */
     if (r != 0) {
         redis_link_fail(link, "no memory to subscribe");

@@ -9,10 +9,21 @@
 
 #include "base/attr.h"
 
+struct redis_command;
+
+enum redis_asked_kind {
+    REDIS_ASKED_PUBLISH,
+    REDIS_ASKED_CANARY, /* Ours; nobody waits for its answer. */
+    REDIS_ASKED_SETUP,  /* Loads or tries a script. */
+    REDIS_ASKED_EXTRA,  /* May fail. */
+    REDIS_ASKED_CALL,   /* Calls a script. */
+};
+
 struct redis_asked {
     uint64_t id;
     uint32_t bytes;
-    bool canary; /* Ours; nobody waits for its answer. */
+    uint8_t kind;                  /* enum redis_asked_kind */
+    struct redis_command *command; /* REDIS_ASKED_CALL: borrowed from redis_link_script.c. */
 };
 
 struct redis_pending {
