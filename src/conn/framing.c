@@ -63,9 +63,12 @@ int framing_append_envelope(struct bytes *out, const struct publication *pub)
     int err = bytes_append_str(out, "{\"channel\":");
 
     err = err ? err : json_append_string(out, name.data, name.len);
-    err = err ? err : bytes_append_str(out, ",\"cursor\":\"");
-    err = err ? err : bytes_append(out, cursor, cursor_len);
-    err = err ? err : bytes_append_str(out, "\",");
+    if (!(pub->flags & PUBLICATION_EPHEMERAL)) {
+        err = err ? err : bytes_append_str(out, ",\"cursor\":\"");
+        err = err ? err : bytes_append(out, cursor, cursor_len);
+        err = err ? err : bytes_append_byte(out, '"');
+    }
+    err = err ? err : bytes_append_byte(out, ',');
     err = err ? err : framing_append_data(out, publication_payload(pub));
     return err ? err : bytes_append_byte(out, '}');
 }
@@ -133,7 +136,8 @@ static int append_sse_binary(struct bytes *out, struct span payload)
 
 static int encode_sse(uint8_t framing, const struct publication *pub, struct bytes *out)
 {
-    int err = framings[framing].id ? append_id(out, pub) : 0;
+    bool id = framings[framing].id && !(pub->flags & PUBLICATION_EPHEMERAL);
+    int err = id ? append_id(out, pub) : 0;
 
     if (err) {
         return err;

@@ -267,6 +267,7 @@ static void send_orders(struct conn_server *server, struct publish_request *requ
             .flags =
                 flags | (i == 0 ? PUBLICATION_INDEX : 0), /* One event, however many hear it. */
             .reply_id = (uint64_t)(slot + 1) << 8 | i,
+            .once_text = key,
         };
         hash_once(server, key, order.name, order.once);
         request->remaining += 1;

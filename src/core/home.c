@@ -32,6 +32,11 @@ static uint64_t floor_of(const struct shard *shard, bool durable)
     return durable ? shard->durable.floor : shard->floor;
 }
 
+static void set_serial(struct home *home, uint32_t serial)
+{
+    *(home->is_shared ? &home->shared->serial : &home->serial) = serial;
+}
+
 struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
 {
     struct home *home = home_find(shard, hash, name);
@@ -45,14 +50,19 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
     }
     *home = (struct home){
         .hash = hash,
-        .serial = shard->serial,
         .name_len = (uint16_t)name.len,
         .ns = settings_ns(shard->settings, name_namespace(name)),
     };
-    home->durable = durable_is(shard, home);
-    home->next_offset = floor_of(shard, home->durable) + 1;
+    if (shared_is(shard, home) && shared_init(home) != 0) {
+        mem_free(home);
+        return NULL;
+    }
+    set_serial(home, shard->serial);
+    home->durable = !home->is_shared && durable_is(shard, home);
+    home->next_offset = home->is_shared ? 1 : floor_of(shard, home->durable) + 1;
     memcpy(home->name, name.data, name.len);
     if (table_add(&shard->homes, (struct table_item *)home) != 0) {
+        shared_free(home);
         mem_free(home);
         return NULL;
     }
@@ -63,6 +73,9 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
 /* Epochs of a channel differ by the serial, those of stores by the id. */
 uint64_t home_epoch(const struct shard *shard, const struct home *home)
 {
+    if (home->is_shared) {
+        return home->shared->epoch;
+    }
     uint64_t store_id =
         home->durable ? shard->durable.identity.store_id : shard->settings->store_id;
 
@@ -112,7 +125,15 @@ static bool worth_remembering(const struct shard *shard, const struct home *home
 
 void home_release(struct shard *shard, struct home *home)
 {
-    if (home->shards || home->ring || home->unshown || worth_remembering(shard, home)) {
+    if (home->shards || home->ring || home_has_unshown(home) || worth_remembering(shard, home) ||
+        shared_is_busy(home)) {
+        return;
+    }
+    if (home->is_shared) { /* Its numbers are Redis's. */
+        table_remove(&shard->homes, (struct table_item *)home);
+        shard->stats.homes -= 1;
+        shared_free(home);
+        mem_free(home);
         return;
     }
     uint64_t *floor = home->durable ? &shard->durable.floor : &shard->floor;
@@ -167,10 +188,13 @@ static int reason_to_refuse(
     return may && busy ? -EBUSY : 0;
 }
 
-/* From here on everybody sees it. */
-static void show(struct shard *shard, struct home *home, struct publication *pub)
+void home_show(struct shard *shard, struct home *home, struct publication *pub)
 {
-    home->unshown = (uint32_t)(home->next_offset - 1 - pub->offset);
+    if (home->is_shared) {
+        home->next_offset = pub->offset + 1;
+    } else {
+        home->unshown = (uint32_t)(home->next_offset - 1 - pub->offset);
+    }
     shard->stats.publications += 1;
     shard->stats.publication_bytes += pub->payload_len;
     shard->ns_stats[home->ns].publications += 1;
@@ -178,7 +202,9 @@ static void show(struct shard *shard, struct home *home, struct publication *pub
     if (pub->flags & PUBLICATION_INDEX) {
         run_index(shard, pub);
     }
-    ring_keep(shard, home, pub);
+    if (!(pub->flags & PUBLICATION_EPHEMERAL)) {
+        ring_keep(shard, home, pub);
+    }
     /* At once, not only at a tick: publishers are faster. What goes here was once put in by one
      * publication each, so it does not add up to more than those. */
     keep_budget(shard, home, UINT32_MAX);
@@ -211,6 +237,9 @@ void home_take(struct shard *shard, struct publication *pub)
 
     if (err) {
         home_refuse(shard, pub, err);
+    } else if (home->is_shared) {
+        home_freshen(shard, home);
+        shared_take(shard, home, pub);
     } else if (!is_repeated(shard, pub)) {
         home_freshen(shard, home);
         bool wait = home->durable && durable_is_sync(shard, home);
@@ -226,7 +255,7 @@ void home_take(struct shard *shard, struct publication *pub)
             if (!(pub->flags & PUBLICATION_ACK_STORED)) {
                 answer_publisher(shard, pub, cursor, 0, false);
             }
-            show(shard, home, pub);
+            home_show(shard, home, pub);
         }
         if (home->durable) {
             durable_append(shard, home, pub);
@@ -263,7 +292,7 @@ static void hear_awaited(struct shard *shard, struct publication *pub, int err)
     } else {
         once_set_open(&shard->once, pub->once, false);
         answer_publisher(shard, pub, (struct cursor){pub->epoch, pub->offset}, 0, false);
-        show(shard, home, pub);
+        home_show(shard, home, pub);
         publication_unref(pub);
     }
     home_release(shard, home);
@@ -303,7 +332,11 @@ void home_post_epoch(struct shard *shard, const struct home *home, uint16_t list
 /* What a store kept stays: it is shown from the beginning, though no cursor from before goes on. */
 static void begin_epoch(struct shard *shard, struct home *home)
 {
-    home->serial = shard->serial;
+    set_serial(home, shard->serial);
+    if (home->is_shared) {
+        shared_doubt(shard, home); /* What was missed is in Redis. */
+        return;
+    }
     ring_clear(shard, home->ring);
     for (uint64_t left = home->shards; left; left &= left - 1) {
         home_post_epoch(shard, home, (uint16_t)__builtin_ctzll(left));
@@ -312,7 +345,9 @@ static void begin_epoch(struct shard *shard, struct home *home)
 
 bool home_is_stale(const struct shard *shard, const struct home *home)
 {
-    return home->serial < shard->serial_all;
+    uint32_t serial = home->is_shared ? home->shared->serial : home->serial;
+
+    return serial < shard->serial_all;
 }
 
 void home_freshen(struct shard *shard, struct home *home)
@@ -361,6 +396,7 @@ void home_tick(struct shard *shard)
         walk_epochs(shard);
     }
     durable_tick(shard);
+    shared_tick(shard);
     keep_budget(shard, NULL, TICK_RINGS_MAX);
     struct ring *ring = shard->ring_tick ? shard->ring_tick : shard->ring_oldest;
     for (int i = 0; i < TICK_RINGS_MAX && ring; i++) {
@@ -385,9 +421,11 @@ void home_fini(struct shard *shard)
 
     while ((home = (struct home *)table_next(&shard->homes, &cursor))) {
         ring_drop(shard, home);
+        shared_free(home);
         mem_free(home);
     }
     table_fini(&shard->homes);
+    shared_fini(shard);
     lend_fini(shard);
     durable_fini(shard);
 }

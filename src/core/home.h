@@ -17,19 +17,25 @@
 #include "core/ring.h"
 
 struct shard;
+struct shared_home;
 
 struct home {
     uint64_t hash; /* First: this is a struct table_item. */
     uint64_t next_offset;
     uint64_t shards;   /* Bit per listening shard. */
     struct ring *ring; /* NULL: nothing kept. */
-    uint32_t
-        serial; /* Tells its epochs apart; the shard's (or the store's) at the last beginning. */
-    uint32_t unshown; /* Numbers after the newest that was shown: at the store, or lost by it. */
+    union {
+        struct {              /* Numbered here. */
+            uint32_t serial;  /* Tells its epochs apart; the shard's at the last new beginning. */
+            uint32_t unshown; /* Numbers after the newest that was shown: not stored yet, or never. */
+        };
+        struct shared_home *shared; /* is_shared: the broker numbers, see core/shared.h. */
+    };
     uint16_t name_len;
     uint8_t ns;
     bool closed : 1;   /* Not fed by the broker yet: listeners wait (core/waiting.h). */
     bool durable : 1;  /* Kept in the store. */
+    bool is_shared : 1;
     bool announce : 1; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];
 };
@@ -37,7 +43,12 @@ struct home {
 /* The offset of the newest that was shown. */
 static inline uint64_t home_last(const struct home *home)
 {
-    return home->next_offset - 1 - home->unshown;
+    return home->next_offset - 1 - (home->is_shared ? 0 : home->unshown);
+}
+
+static inline bool home_has_unshown(const struct home *home)
+{
+    return !home->is_shared && home->unshown;
 }
 
 static inline struct span home_name(const struct home *home)
@@ -70,6 +81,8 @@ void home_fini(struct shard *shard);
 
 /* Numbers a publication and shows it, now or when it is stored. Takes it. */
 void home_take(struct shard *shard, struct publication *pub);
+/* From here on everybody sees it; its offset becomes home's last. Borrowed. */
+void home_show(struct shard *shard, struct home *home, struct publication *pub);
 /* It will not be published, and its publisher hears why. Takes it. */
 void home_refuse(struct shard *shard, struct publication *pub, int err);
 /* The store gives a publication back, stored or not. Takes the reference. */
@@ -77,6 +90,9 @@ void home_hear_stored(struct shard *shard, struct publication *pub, int err);
 /* The store's page for a letter; takes the letter, and the page's publications. */
 struct store_read;
 void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct store_read *page);
+
+/* Answers from memory. Takes it. */
+void home_answer(struct shard *shard, struct home *home, struct mail_subscribe *mail);
 
 struct home *home_find(struct shard *shard, uint64_t hash, struct span name);
 /* Finds or makes one; NULL without memory. */

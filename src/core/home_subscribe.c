@@ -154,16 +154,25 @@ static bool wants_store(
  * from the store is such a step when it reaches the end. */
 static void answer(struct shard *shard, struct home *home, struct mail_subscribe *mail)
 {
-    struct position at;
-
     home_freshen(shard, home);
     if (home->ring) {
         ring_trim(shard, home->ring, &shard->settings->ns[home->ns]);
+    }
+    if (home->is_shared && shared_wants_page(home, mail)) {
+        shared_read(shard, home, mail);
+        return;
     }
     if (wants_store(shard, home, mail)) {
         durable_read(shard, home, mail);
         return;
     }
+    home_answer(shard, home, mail);
+}
+
+void home_answer(struct shard *shard, struct home *home, struct mail_subscribe *mail)
+{
+    struct position at;
+
     mail->state = mail->continued
                       ? judge_continued(shard, home, mail->since.cursor, &at, &mail->lost)
                       : judge(shard, home, mail->since, &at);
@@ -175,6 +184,9 @@ static void add_interest(struct shard *shard, struct home *home, uint16_t listen
 {
     bool first = home->shards == 0;
 
+    if (first && home->is_shared && shard->ports.interest) {
+        shared_doubt(shard, home); /* Until now nobody told us of it. */
+    }
     home->shards |= 1ull << listener;
     if (first && shard->ports.interest) {
         home->closed = !shard->ports.interest(shard->ports.ctx, home_name(home), true);
@@ -207,6 +219,9 @@ void home_listen(struct shard *shard, struct mail_unsubscribe *mail)
 
     CHECK(home); /* Start-up: without memory there is nothing to start. */
     add_interest(shard, home, mail->mail.from);
+    if (home->is_shared) {
+        shared_doubt(shard, home);
+    }
     if (home->announce) {
         home_post_epoch(shard, home, mail->mail.from);
     }

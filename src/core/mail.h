@@ -27,7 +27,8 @@ enum mail_kind {
     MAIL_STORE_APPEND, /* The store's letters on their way back: core/store.h, core/durable.h. */
     MAIL_STORE_READ,
     MAIL_STORE_CLEAR,
-    MAIL_CALL, /* struct mail_call: anybody → a shard */
+    MAIL_SHARED_READ, /* The broker's page on its way back: core/shared.h. */
+    MAIL_CALL,        /* struct mail_call: anybody → a shard */
 };
 
 struct mail_published {

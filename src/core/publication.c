@@ -23,6 +23,8 @@ struct publication *publication_create(
         .flags = order->flags,
         .once = {order->once[0], order->once[1]},
         .key = order->key,
+        .epoch = order->numbered.epoch,
+        .offset = order->numbered.offset,
         .hash = hash,
         .time_ns = time_ns,
         .payload_len = (uint32_t)payload.len,

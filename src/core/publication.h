@@ -20,6 +20,8 @@ enum {
     PUBLICATION_UTF8 = 2,       /* The payload is valid UTF-8. */
     PUBLICATION_ACK_STORED = 4, /* The publisher is answered when it is stored. */
     PUBLICATION_INDEX = 8,      /* If it names a run it is kept there, too (core/run_index.h). */
+    PUBLICATION_NUMBERED = 16,  /* The broker gave it its epoch and offset (core/shared.h). */
+    PUBLICATION_EPHEMERAL = 32, /* In no history: it has no cursor, and moves none. Home's own. */
     /* Home's own: it is shown and acknowledged when the store answers; it is acknowledged then. */
     PUBLICATION_SHOW_STORED = 1 << 16,
 };
@@ -28,11 +30,13 @@ enum {
 struct publish_order {
     struct span name; /* The channel's, checked by name_check(). */
     struct span payload;
-    struct span from;  /* A room client's name for itself; brokers put it in their envelope. */
-    uint32_t flags;    /* PUBLICATION_* */
-    uint32_t key;      /* Conflation key's hash; 0: none. */
-    uint64_t once[2];  /* Idempotency key's hash; both 0: none. */
-    uint64_t reply_id; /* Names the waiting publisher; 0: nobody waits. */
+    struct span from;       /* A room client's name for itself; brokers put it in their envelope. */
+    uint32_t flags;         /* PUBLICATION_* */
+    uint32_t key;           /* Conflation key's hash; 0: none. */
+    uint64_t once[2];       /* Idempotency key's hash; both 0: none. */
+    uint64_t reply_id;      /* Names the waiting publisher; 0: nobody waits. */
+    struct span once_text;  /* The idempotency key itself, for brokers; empty: none. */
+    struct cursor numbered; /* With PUBLICATION_NUMBERED. */
 };
 
 struct publish_result {

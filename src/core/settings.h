@@ -6,6 +6,7 @@
 #ifndef CORE_SETTINGS_H
 #define CORE_SETTINGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -40,6 +41,7 @@ struct ns_settings {
     uint64_t history_bytes;
     uint64_t history_age_ms;
     uint8_t durability; /* enum durability */
+    bool shared;        /* The broker numbers and remembers for all gateways: core/shared.h. */
 };
 
 struct core_settings {

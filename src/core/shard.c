@@ -210,6 +210,9 @@ void shard_receive(struct shard *shard, struct mail *mail)
     case MAIL_STORE_CLEAR:
         durable_hear_clear(shard, mail);
         break;
+    case MAIL_SHARED_READ:
+        shared_hear_read(shard, mail);
+        break;
     case MAIL_CALL: {
         struct mail_call *call = (struct mail_call *)mail;
         call->fn(shard, call);

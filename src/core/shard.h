@@ -29,6 +29,7 @@
 #include "core/once.h"
 #include "core/ports.h"
 #include "core/settings.h"
+#include "core/shared.h"
 #include "core/subscriber.h"
 #include "core/view.h"
 #include "core/waiting.h"
@@ -114,6 +115,7 @@ struct shard {
     struct ring *ring_oldest, *ring_newest;
     struct ring *ring_tick; /* Where home_tick() goes on; NULL: at the oldest. */
     struct durable durable;
+    struct shared shared;
     struct table waiting; /* Letters of listeners, by home; see waiting.h. */
     struct once once;     /* Idempotency keys this home has seen. */
 };

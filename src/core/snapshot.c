@@ -95,7 +95,7 @@ static uint32_t count_homes(const struct shard *shard)
     const struct home *home;
 
     while ((home = (const struct home *)table_next(&shard->homes, &cursor))) {
-        count += !home->durable;
+        count += !home->durable && !home->is_shared;
     }
     return count;
 }
@@ -107,13 +107,13 @@ static void pack_homes(struct shard *shard, struct pack *out)
 
     pack_u32(out, count_homes(shard));
     while ((home = (const struct home *)table_next(&shard->homes, &cursor))) {
-        if (!home->ring && !home->durable) {
+        if (!home->ring && !home->durable && !home->is_shared) {
             pack_home(shard, home, out);
         }
     }
     /* Those used least recently first: so they stand again in the importing shard. */
     for (const struct ring *ring = shard->ring_oldest; ring; ring = ring->newer) {
-        if (!ring->home->durable) {
+        if (!ring->home->durable && !ring->home->is_shared) {
             pack_home(shard, ring->home, out);
         }
     }
@@ -251,6 +251,7 @@ static int unpack_home(struct shard *shard, struct unpack *in)
             return -ENOMEM;
         }
         home->durable = false; /* It goes on as it was. */
+        shared_free(home);
         home->next_offset = next_offset;
         home->unshown = 0;
         home->serial = serial;

@@ -7,11 +7,13 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/sha1.h"
 #include "base/table.h"
 #include "base/utf8.h"
 #include "conn/publish.h"
 #include "core/name.h"
 #include "core/once.h"
+#include "core/store.h"
 #include "role/gateway.h"
 #include "role/gateway_options.h"
 
@@ -25,17 +27,28 @@ struct waiting {
     uint16_t shard;
 };
 
+/* A page that was asked for. */
+struct reading {
+    struct store_read *letter;
+    struct reading *next, **link; /* Of those under way. */
+    uint16_t shard;               /* Whose letter it is. */
+};
+
 struct broker {
     struct gateway *gateway;
     struct gateway_shard *gs; /* Shard 0. */
     struct redis_link *link;
     struct slab waiting;
-    struct table keys; /* struct waiting that have a key, the first of each. */
-    struct once once;  /* Those that happened. */
-    uint64_t lost;     /* Came from Redis and could not be taken in. */
+    struct slab readings;
+    struct reading *reading; /* The newest. */
+    struct table keys;       /* struct waiting that have a key, the first of each. */
+    struct once once;        /* Those that happened. */
+    uint64_t lost;           /* Came from Redis and could not be taken in. */
     bool was_up;
     bool exact;
 };
+
+enum { NS_PER_MS = 1000000 };
 
 static const struct cursor no_cursor = {0};
 
@@ -52,16 +65,21 @@ static void hear_answer(struct shard *shard, struct mail_call *call)
     mem_free(call);
 }
 
-static void answer(
-    struct broker *broker, uint16_t shard, uint64_t reply_id, int err, bool duplicate)
+static void answer_with(struct broker *broker, uint16_t shard, struct publish_result result)
 {
-    if (!reply_id) {
+    if (!result.reply_id) {
         return;
     }
     struct answer_call *letter = mem_zalloc(sizeof(*letter));
-    letter->result =
-        (struct publish_result){.reply_id = reply_id, .duplicate = duplicate, .err = err};
+    letter->result = result;
     gateway_call(broker->gs, shard, hear_answer, &letter->call);
+}
+
+static void answer(
+    struct broker *broker, uint16_t shard, uint64_t reply_id, int err, bool duplicate)
+{
+    answer_with(broker, shard,
+        (struct publish_result){.reply_id = reply_id, .duplicate = duplicate, .err = err});
 }
 
 static bool same_key(const struct table_item *item, const void *key)
@@ -148,8 +166,81 @@ static int publish_and_wait(struct broker *broker, uint16_t from, const struct p
     return err;
 }
 
+/* ---- shared history ---- */
+
+static const struct ns_settings *namespace_of(const struct broker *broker, struct span channel)
+{
+    const struct core_settings *settings = broker->gs->snapshot->settings;
+
+    return &settings->ns[settings_ns(settings, name_namespace(channel))];
+}
+
+static void on_appended(
+    void *ctx, uint64_t id, int err, struct redis_cursor cursor, bool duplicate, const char *why)
+{
+    struct broker *broker = ctx;
+    uint32_t slot = (uint32_t)(id - 1);
+    struct waiting waiting = *(struct waiting *)slab_at(&broker->waiting, slot);
+
+    if (err) {
+        LOG(LOG_DEBUG, "redis.publish_failed", LOG_S("error", why));
+    }
+    slab_free(&broker->waiting, slot);
+    answer_with(broker, waiting.shard,
+        (struct publish_result){.reply_id = waiting.reply_id,
+            .cursor = {cursor.epoch, cursor.offset},
+            .has_cursor = !err,
+            .duplicate = duplicate,
+            .err = err});
+}
+
+/* Digits do for a key of any length and bytes. */
+static struct span once_digits(struct span key, char out[2 * SHA1_BYTES + 1])
+{
+    uint8_t sha[SHA1_BYTES];
+
+    if (key.len == 0) {
+        return key;
+    }
+    sha1(key.data, key.len, sha);
+    for (size_t i = 0; i < sizeof(sha); i++) {
+        snprintf(out + 2 * i, 3, "%02x", sha[i]);
+    }
+    return span_of(out, 2 * sizeof(sha));
+}
+
+/* The script knows the keys of all gateways. */
+static int append(struct broker *broker, uint16_t from, const struct publish_order *order)
+{
+    const struct ns_settings *ns = namespace_of(broker, order->name);
+    char digits[2 * SHA1_BYTES + 1];
+    const struct redis_append append = {.channel = order->name,
+        .from = order->from,
+        .payload = order->payload,
+        .once = once_digits(order->once_text, digits),
+        .messages = ns->history_messages,
+        .bytes = ns->history_bytes,
+        .age_ms = ns->history_age_ms};
+    uint32_t slot = SLAB_NONE;
+
+    if (order->reply_id) {
+        slot = wait_for_answer(broker, from, order);
+        if (slot == SLAB_NONE) {
+            return -ENOMEM;
+        }
+    }
+    int err = redis_link_append(broker->link, &append, slot == SLAB_NONE ? 0 : (uint64_t)slot + 1);
+    if (err && slot != SLAB_NONE) {
+        slab_free(&broker->waiting, slot);
+    }
+    return err;
+}
+
 int broker_publish(struct broker *broker, uint16_t from, const struct publish_order *order)
 {
+    if (namespace_of(broker, order->name)->shared) {
+        return append(broker, from, order);
+    }
     if (once_find(&broker->once, order->once, broker->gs->server->shard->now_ns)) {
         answer(broker, from, order->reply_id, 0, true);
         return 0;
@@ -162,19 +253,26 @@ int broker_publish(struct broker *broker, uint16_t from, const struct publish_or
 
 /* ---- what Redis says ---- */
 
-static bool on_message(void *ctx, struct span channel, struct span payload)
+/* What Redis brings, as an order. Of clients' own messages in rooms none is a run's. */
+static struct publish_order order_of(
+    const struct broker *broker, struct span channel, struct span payload)
 {
-    struct broker *broker = ctx;
-    struct shard *shard = broker->gs->server->shard;
     const struct snapshot *now = broker->gs->snapshot;
-    bool room = span_equal(name_namespace(channel), span_str("room")); /* Clients speak there. */
+    bool room = span_equal(name_namespace(channel), span_str("room"));
     uint32_t index = room ? 0 : PUBLICATION_INDEX;
-    const struct publish_order order = {
+
+    return (struct publish_order){
         .name = channel,
         .payload = payload,
         .flags = (utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0) | index,
         .key = gateway_conflation_key(now->config, now->settings, channel, payload),
     };
+}
+
+static bool take_in(struct broker *broker, struct publish_order order)
+{
+    struct shard *shard = broker->gs->server->shard;
+    struct span channel = order.name, payload = order.payload;
 
     if (shard_busy(shard, channel)) {
         return false;
@@ -185,6 +283,119 @@ static bool on_message(void *ctx, struct span channel, struct span payload)
         broker->lost += 1; /* No memory: trying the same message for ever would block the rest. */
     }
     return true;
+}
+
+static bool on_message(void *ctx, struct span channel, struct span payload)
+{
+    return take_in(ctx, order_of(ctx, channel, payload));
+}
+
+/* Others may publish so in any namespace; where history is ours their numbers mean nothing. */
+static bool on_numbered(
+    void *ctx, struct span channel, struct span payload, struct redis_cursor cursor)
+{
+    struct broker *broker = ctx;
+    struct publish_order order = order_of(broker, channel, payload);
+
+    if (namespace_of(broker, channel)->shared) {
+        order.flags |= PUBLICATION_NUMBERED;
+        order.numbered = (struct cursor){cursor.epoch, cursor.offset};
+    }
+    return take_in(broker, order);
+}
+
+/* ---- pages of a shared history ---- */
+
+static void fill_letter(
+    struct broker *broker, struct store_read *letter, const struct redis_page *page)
+{
+    struct span name = span_of(letter->name, letter->name_len);
+    uint64_t now_ns = broker->gs->server->shard->now_ns;
+
+    letter->bounds =
+        (struct history_bounds){.epoch = page->epoch, .first = page->first, .last = page->last};
+    letter->more = page->more;
+    letter->pubs = page->count ? mem_try_alloc(page->count * sizeof(*letter->pubs)) : NULL;
+    for (uint32_t i = 0; i < page->count; i++) {
+        const struct redis_event *event = &page->events[i];
+        uint64_t age_ns =
+            event->age_ms < UINT64_MAX / NS_PER_MS ? event->age_ms * NS_PER_MS : UINT64_MAX;
+        struct publish_order order = order_of(broker, name, event->payload);
+        order.flags |= PUBLICATION_NUMBERED;
+        order.numbered = (struct cursor){page->epoch, event->offset};
+        struct publication *pub = letter->pubs ? publication_create(&order, letter->hash,
+                                                     now_ns > age_ns ? now_ns - age_ns : 1)
+                                               : NULL;
+        if (!pub) {
+            letter->more = true; /* The rest is asked for again. */
+            return;
+        }
+        letter->pubs[letter->count++] = pub;
+    }
+}
+
+static void give_back(struct broker *broker, struct store_read *letter, uint16_t shard)
+{
+    struct mail *mail = &letter->letter.mail;
+
+    mail->kind = MAIL_SHARED_READ;
+    gateway_post(broker->gs, shard, mail);
+}
+
+static void forget_reading(struct broker *broker, uint32_t slot)
+{
+    struct reading *reading = slab_at(&broker->readings, slot);
+
+    *reading->link = reading->next;
+    if (reading->next) {
+        reading->next->link = reading->link;
+    }
+    slab_free(&broker->readings, slot);
+}
+
+static void on_page(void *ctx, uint64_t id, int err, const struct redis_page *page, const char *why)
+{
+    struct broker *broker = ctx;
+    uint32_t slot = (uint32_t)(id - 1);
+    struct reading reading = *(struct reading *)slab_at(&broker->readings, slot);
+
+    (void)why;
+    forget_reading(broker, slot);
+    reading.letter->letter.err = err;
+    if (!err) {
+        fill_letter(broker, reading.letter, page);
+    }
+    give_back(broker, reading.letter, reading.shard);
+}
+
+void broker_read(struct broker *broker, uint16_t from, struct store_read *letter)
+{
+    uint32_t slot = slab_alloc(&broker->readings);
+    int err = slot == SLAB_NONE ? -EBUSY : 0;
+
+    if (!err) {
+        struct reading *reading = slab_at(&broker->readings, slot);
+        *reading = (struct reading){letter, broker->reading, &broker->reading, from};
+        if (reading->next) {
+            reading->next->link = &reading->next;
+        }
+        broker->reading = reading;
+        err = redis_link_read(broker->link, span_of(letter->name, letter->name_len),
+            letter->from == STORE_FROM_BEGIN, letter->after, letter->count_max, letter->bytes_max,
+            (uint64_t)slot + 1);
+    }
+    if (err) {
+        if (slot != SLAB_NONE) {
+            forget_reading(broker, slot);
+        }
+        letter->letter.err = err == -ENOMEM ? -EBUSY : err;
+        give_back(broker, letter, from);
+    }
+}
+
+void broker_renew(struct broker *broker, struct span name, struct cursor last)
+{
+    redis_link_renew(broker->link, name, (struct redis_cursor){last.epoch, last.offset});
 }
 
 /* Something about one channel, or all of them, for homes to hear. */
@@ -275,6 +486,16 @@ static void on_dropped(void *ctx, struct span channel, uint64_t count)
 
 /* ---- making and unmaking ---- */
 
+static bool any_shared(const struct core_settings *settings)
+{
+    for (uint32_t i = 0; i < settings->ns_count; i++) {
+        if (settings->ns[i].shared) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct redis_options options_of(const struct config_redis *redis, struct redis_mapping *rows)
 {
     struct redis_options options = redis_options_default();
@@ -324,12 +545,18 @@ int broker_create(struct gateway *gateway, struct broker **ret_broker, char *why
         .on_live = on_live,
         .on_published = on_published,
         .on_dropped = on_dropped,
+        .on_numbered = on_numbered,
+        .on_appended = on_appended,
+        .on_page = on_page,
     };
+
+    options.history = any_shared(gateway->snapshot->settings);
 
     broker->gateway = gateway;
     broker->gs = &gateway->shards[0];
     broker->exact = redis->mode != CONFIG_REDIS_PATTERN;
     slab_init(&broker->waiting, sizeof(struct waiting));
+    slab_init(&broker->readings, sizeof(struct reading));
     int err = redis_link_create(
         broker->gs->loop, KIND_REDIS, KIND_RESOLVE, &options, &events, &broker->link, why, why_cap);
     mem_free(rows);
@@ -342,12 +569,24 @@ int broker_create(struct gateway *gateway, struct broker **ret_broker, char *why
     return 0;
 }
 
+/* Nobody else would give back what the link has not answered. */
+static void give_back_all(struct broker *broker)
+{
+    for (struct reading *reading = broker->reading; reading; reading = reading->next) {
+        reading->letter->letter.err = -ENOTCONN;
+        give_back(broker, reading->letter, reading->shard);
+    }
+    broker->reading = NULL;
+}
+
 void broker_destroy(struct broker *broker)
 {
     if (broker) {
+        give_back_all(broker);
         redis_link_destroy(broker->link);
         table_fini(&broker->keys);
         slab_fini(&broker->waiting);
+        slab_fini(&broker->readings);
         once_fini(&broker->once);
         mem_free(broker);
     }

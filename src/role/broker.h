@@ -15,6 +15,7 @@
 struct broker;
 struct config;
 struct gateway;
+struct store_read;
 
 /* Gives a broker and begins to connect. Returns 0 or negative errno with a sentence in why. */
 MUST_USE int broker_create(
@@ -31,6 +32,11 @@ MUST_USE int broker_publish(
 
 /* From shard 0: a home has its first listener, or lost its last. */
 void broker_interest(struct broker *broker, uint16_t home, struct span name, bool wanted);
+
+/* From shard 0: a page of a shared history for shard `from`, which gets the letter back, filled in
+ * (core/shared.h); and a new epoch. */
+void broker_read(struct broker *broker, uint16_t from, struct store_read *letter);
+void broker_renew(struct broker *broker, struct span name, struct cursor last);
 
 void broker_stats(const struct broker *broker, struct redis_stats *ret_stats);
 

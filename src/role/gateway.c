@@ -316,6 +316,10 @@ static int shard_open(struct gateway_shard *gs)
         return err;
     }
     gateway_store_attach(gs);
+    if (gs->snapshot->config->broker == CONFIG_BROKER_REDIS) {
+        gs->shared_ports = ingest_shared_ports(gs);
+        shared_open(gs->server->shard, &gs->shared_ports);
+    }
     for (uint32_t i = 0; i < gs->listener_count; i++) {
         err = conn_server_listen(gs->server, gs->listeners[i], gs->exclusive[i]);
         if (err) {

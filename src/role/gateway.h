@@ -14,6 +14,7 @@
 #include "base/mail.h"
 #include "conn/server.h"
 #include "core/settings.h"
+#include "core/shared.h"
 #include "ctl/config.h"
 #include "rt/timer.h"
 
@@ -44,6 +45,7 @@ struct snapshot {
 
 struct gateway_shard {
     struct gateway *gateway;
+    struct shared_ports shared_ports;
     const struct snapshot *snapshot;
     uint16_t index;
     struct loop *loop;

@@ -39,6 +39,12 @@ static void fill_namespace(struct ns_settings *ns, const struct config_namespace
     ns->durability = (uint8_t)durabilities[from->durability];
 }
 
+/* Who numbers is settled at the start: a reload leaves it. */
+static bool is_shared(const struct config *config, const struct config_namespace *from)
+{
+    return config->broker == CONFIG_BROKER_REDIS && from->history == CONFIG_HISTORY_REDIS;
+}
+
 static uint32_t index_of(const struct core_settings *settings, const char *name)
 {
     for (uint32_t i = 0; i < settings->ns_count; i++) {
@@ -86,6 +92,9 @@ static struct core_settings *settings_of(
         }
         if (at == settings->ns_count) {
             settings->ns_count += 1;
+            settings->ns[at].shared = !before && is_shared(config, from);
+        } else if (!before) {
+            settings->ns[at].shared = is_shared(config, from);
         }
         fill_namespace(&settings->ns[at], from);
     }

@@ -68,7 +68,8 @@ static struct span copy(uint8_t **at, struct span from)
 static int mail_order(struct gateway_shard *gs, const struct publish_order *order)
 {
     struct order_call *letter;
-    size_t size = sizeof(*letter) + order->name.len + order->payload.len + order->from.len;
+    size_t size = sizeof(*letter) + order->name.len + order->payload.len + order->from.len +
+                  order->once_text.len;
 
     if (gs->orders_in_flight > gs->snapshot->settings->overload_bytes) {
         gs->server->shard->stats.refused += 1;
@@ -85,6 +86,7 @@ static int mail_order(struct gateway_shard *gs, const struct publish_order *orde
     letter->order.name = copy(&at, order->name);
     letter->order.payload = copy(&at, order->payload);
     letter->order.from = copy(&at, order->from);
+    letter->order.once_text = copy(&at, order->once_text);
     gateway_call(gs, 0, hear_order, &letter->call);
     return 0;
 }
@@ -136,4 +138,70 @@ bool ingest_interest(void *ctx, struct span name, bool wanted)
     memcpy(letter->name, name.data, name.len);
     gateway_call(gs, 0, hear_interest, &letter->call);
     return !gs->broker_up;
+}
+
+/* ---- shared history ---- */
+
+struct read_call {
+    struct mail_call call;
+    struct store_read *letter;
+};
+
+struct renew_call {
+    struct mail_call call;
+    struct cursor last;
+    uint16_t name_len;
+    uint8_t name[];
+};
+
+/* The broker goes before the shards do: then nobody waits for the letter. */
+static void hear_read(struct shard *shard, struct mail_call *call)
+{
+    struct read_call *read = (struct read_call *)call;
+    struct gateway_shard *gs = gateway_of_shard(shard);
+
+    if (gs->gateway->broker) {
+        broker_read(gs->gateway->broker, read->call.mail.from, read->letter);
+    } else {
+        read->letter->letter.err = -ENOTCONN;
+        gateway_post(gs, read->call.mail.from, &read->letter->letter.mail);
+    }
+    mem_free(read);
+}
+
+static int port_read(void *ctx, struct store_read *letter)
+{
+    struct read_call *read = mem_try_zalloc(sizeof(*read));
+
+    if (!read) {
+        return -EBUSY;
+    }
+    read->letter = letter;
+    gateway_call(ctx, 0, hear_read, &read->call);
+    return 0;
+}
+
+static void hear_renew(struct shard *shard, struct mail_call *call)
+{
+    struct renew_call *renew = (struct renew_call *)call;
+    struct gateway_shard *gs = gateway_of_shard(shard);
+
+    if (gs->gateway->broker) {
+        broker_renew(gs->gateway->broker, span_of(renew->name, renew->name_len), renew->last);
+    }
+    mem_free(renew);
+}
+
+static void port_renew(void *ctx, struct span name, struct cursor last)
+{
+    struct renew_call *renew = mem_alloc(sizeof(*renew) + name.len);
+
+    *renew = (struct renew_call){.last = last, .name_len = (uint16_t)name.len};
+    memcpy(renew->name, name.data, name.len);
+    gateway_call(ctx, 0, hear_renew, &renew->call);
+}
+
+struct shared_ports ingest_shared_ports(struct gateway_shard *gs)
+{
+    return (struct shared_ports){gs, port_read, port_renew};
 }
