@@ -18,10 +18,13 @@ export interface FollowerOptions {
   backoff: BackoffOptions
 }
 
+/** An event, and where a subscriber stands once it has it. */
+export type Placed = Omit<Envelope, 'channel'> & { cursor: string }
+
 /** What a follower needs of the client, and tells it. */
 export interface FollowerPort {
   history(channel: string, since: string): Promise<HistoryPage>
-  deliver(event: Omit<Envelope, 'channel'>): void
+  deliver(event: Placed): void
   /** Continuity is lost; what follows begins behind `cursor`. Delivery waits for a promise. */
   reset(cursor: string): void | Promise<void>
   /** Answered by the gateway for the first time. */
@@ -150,7 +153,10 @@ export class Follower implements ChannelRequest {
   /** Delivers, drops or keeps one event. False: it was kept, and so should be what follows. */
   #take(event: Envelope): boolean {
     const cursor = parseCursor(event.cursor)
-    if (!cursor) return true
+    if (!cursor) { // In no history: it stands nowhere, and moves nobody.
+      if (event.cursor === undefined && this.#wanted(event.data)) this.#port.deliver({ ...event, cursor: this.cursor ?? '' })
+      return true
+    }
     if (!this.#position) {
       // The answer to the subscription was lost on the way, and this event proves it is in force.
       if (this.#options.since === BEGIN) return this.#interrupt(event)
@@ -183,7 +189,7 @@ export class Follower implements ChannelRequest {
   #deliver(event: Omit<Envelope, 'channel'>, cursor: Cursor): void {
     if (this.#closed) return // By the application, in the callback just before.
     this.#position = cursor
-    if (this.#wanted(event.data)) this.#port.deliver(event)
+    if (this.#wanted(event.data)) this.#port.deliver({ ...event, cursor: formatCursor(cursor) })
   }
 
   #keep(event: Envelope): void {

@@ -3,7 +3,8 @@ import { FanoutError } from './errors.js'
 /** An event as the gateway sends it: wire.md, "Envelope frame". */
 export interface Envelope {
   channel: string
-  cursor: string
+  /** Absent: the event is in no history (a plain PUBLISH beside a shared one). */
+  cursor?: string
   data: unknown
   /** How `data` came to be JSON: absent = it was, `text` = a string, `base64` = bytes. */
   enc?: 'text' | 'base64'

@@ -320,3 +320,13 @@ test('a run over the user\'s channel: a loss that shows in the offsets is repair
   assert.deepEqual(run.events.map(({ node_id }) => node_id), ['1', '2', undefined])
   assert.deepEqual([run.isTerminal, run.polls], [true, 0])
 })
+
+test('an event without a cursor is delivered and moves nobody', async () => {
+  const { gateway, subscription, items, publish } = await scene()
+  await subscription.ready
+  publish(1)
+  gateway.send(C, { channel: C, data: 'plain' })
+  publish(2)
+  assert.deepEqual(items, [1, 'plain', 2])
+  assert.equal(subscription.cursor, 'e1:2')
+})
