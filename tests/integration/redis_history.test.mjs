@@ -85,7 +85,7 @@ describe('a cursor of one gateway is good at another', () => {
     await until('the last event', () => numbers(mover.client).includes(count - 1) || mover.received.includes(count - 1))
     await mover.leave()
     assert.deepEqual(mover.received, upTo(count))
-    assert.ok(count > 50, `${count} events`)
+    assert.ok(count >= 16, `${count} events`)
     assert.ok(!mover.states.includes('reset') && !mover.states.includes('gap'), mover.states.join())
   })
 
