@@ -85,7 +85,8 @@ void shared_renew(struct shard *shard, struct home *home)
     if (!home->shared->renewing) {
         home->shared->renewing = true;
         home->shared->unsure = true;
-        ports->renew(ports->ctx, home_name(home), (struct cursor){home->shared->epoch, home_last(home)});
+        ports->renew(
+            ports->ctx, home_name(home), (struct cursor){home->shared->epoch, home_last(home)});
     }
 }
 

@@ -185,7 +185,8 @@ static bool is_ahead(const struct home *home, const struct shared_read *read)
     const struct since *since = &read->mail->since;
 
     return since->kind == SINCE_CURSOR && since->cursor.epoch == home->shared->epoch &&
-           since->cursor.offset > home_last(home) && since->cursor.offset <= read->letter.bounds.last;
+           since->cursor.offset > home_last(home) &&
+           since->cursor.offset <= read->letter.bounds.last;
 }
 
 static void hear_for_listener(struct shard *shard, struct home *home, struct shared_read *read)
