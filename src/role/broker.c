@@ -13,7 +13,7 @@
 #include "conn/publish.h"
 #include "core/name.h"
 #include "core/once.h"
-#include "core/store.h"
+#include "role/broker_pages.h"
 #include "role/gateway.h"
 #include "role/gateway_options.h"
 
@@ -27,28 +27,18 @@ struct waiting {
     uint16_t shard;
 };
 
-/* A page that was asked for. */
-struct reading {
-    struct store_read *letter;
-    struct reading *next, **link; /* Of those under way. */
-    uint16_t shard;               /* Whose letter it is. */
-};
-
 struct broker {
     struct gateway *gateway;
     struct gateway_shard *gs; /* Shard 0. */
     struct redis_link *link;
     struct slab waiting;
-    struct slab readings;
-    struct reading *reading; /* The newest. */
-    struct table keys;       /* struct waiting that have a key, the first of each. */
-    struct once once;        /* Those that happened. */
-    uint64_t lost;           /* Came from Redis and could not be taken in. */
+    struct broker_pages pages;
+    struct table keys; /* struct waiting that have a key, the first of each. */
+    struct once once;  /* Those that happened. */
+    uint64_t lost;     /* Came from Redis and could not be taken in. */
     bool was_up;
     bool exact;
 };
-
-enum { NS_PER_MS = 1000000 };
 
 static const struct cursor no_cursor = {0};
 
@@ -253,22 +243,6 @@ int broker_publish(struct broker *broker, uint16_t from, const struct publish_or
 
 /* ---- what Redis says ---- */
 
-/* What Redis brings, as an order. Of clients' own messages in rooms none is a run's. */
-static struct publish_order order_of(
-    const struct broker *broker, struct span channel, struct span payload)
-{
-    const struct snapshot *now = broker->gs->snapshot;
-    bool room = span_equal(name_namespace(channel), span_str("room"));
-    uint32_t index = room ? 0 : PUBLICATION_INDEX;
-
-    return (struct publish_order){
-        .name = channel,
-        .payload = payload,
-        .flags = (utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0) | index,
-        .key = gateway_conflation_key(now->config, now->settings, channel, payload),
-    };
-}
-
 static bool take_in(struct broker *broker, struct publish_order order)
 {
     struct shard *shard = broker->gs->server->shard;
@@ -287,7 +261,9 @@ static bool take_in(struct broker *broker, struct publish_order order)
 
 static bool on_message(void *ctx, struct span channel, struct span payload)
 {
-    return take_in(ctx, order_of(ctx, channel, payload));
+    struct broker *broker = ctx;
+
+    return take_in(broker, broker_order(broker->gs, channel, payload));
 }
 
 /* Others may publish so in any namespace; where history is ours their numbers mean nothing. */
@@ -295,7 +271,7 @@ static bool on_numbered(
     void *ctx, struct span channel, struct span payload, struct redis_cursor cursor)
 {
     struct broker *broker = ctx;
-    struct publish_order order = order_of(broker, channel, payload);
+    struct publish_order order = broker_order(broker->gs, channel, payload);
 
     if (namespace_of(broker, channel)->shared) {
         order.flags |= PUBLICATION_NUMBERED;
@@ -304,93 +280,15 @@ static bool on_numbered(
     return take_in(broker, order);
 }
 
-/* ---- pages of a shared history ---- */
-
-static void fill_letter(
-    struct broker *broker, struct store_read *letter, const struct redis_page *page)
-{
-    struct span name = span_of(letter->name, letter->name_len);
-    uint64_t now_ns = broker->gs->server->shard->now_ns;
-
-    letter->bounds =
-        (struct history_bounds){.epoch = page->epoch, .first = page->first, .last = page->last};
-    letter->more = page->more;
-    letter->pubs = page->count ? mem_try_alloc(page->count * sizeof(*letter->pubs)) : NULL;
-    for (uint32_t i = 0; i < page->count; i++) {
-        const struct redis_event *event = &page->events[i];
-        uint64_t age_ns =
-            event->age_ms < UINT64_MAX / NS_PER_MS ? event->age_ms * NS_PER_MS : UINT64_MAX;
-        struct publish_order order = order_of(broker, name, event->payload);
-        order.flags |= PUBLICATION_NUMBERED;
-        order.numbered = (struct cursor){page->epoch, event->offset};
-        struct publication *pub = letter->pubs ? publication_create(&order, letter->hash,
-                                                     now_ns > age_ns ? now_ns - age_ns : 1)
-                                               : NULL;
-        if (!pub) {
-            letter->more = true; /* The rest is asked for again. */
-            return;
-        }
-        letter->pubs[letter->count++] = pub;
-    }
-}
-
-static void give_back(struct broker *broker, struct store_read *letter, uint16_t shard)
-{
-    struct mail *mail = &letter->letter.mail;
-
-    mail->kind = MAIL_SHARED_READ;
-    gateway_post(broker->gs, shard, mail);
-}
-
-static void forget_reading(struct broker *broker, uint32_t slot)
-{
-    struct reading *reading = slab_at(&broker->readings, slot);
-
-    *reading->link = reading->next;
-    if (reading->next) {
-        reading->next->link = reading->link;
-    }
-    slab_free(&broker->readings, slot);
-}
-
 static void on_page(void *ctx, uint64_t id, int err, const struct redis_page *page, const char *why)
 {
-    struct broker *broker = ctx;
-    uint32_t slot = (uint32_t)(id - 1);
-    struct reading reading = *(struct reading *)slab_at(&broker->readings, slot);
-
-    (void)why;
-    forget_reading(broker, slot);
-    reading.letter->letter.err = err;
-    if (!err) {
-        fill_letter(broker, reading.letter, page);
-    }
-    give_back(broker, reading.letter, reading.shard);
+    (void)why; /* The link has logged it. */
+    broker_pages_heard(&((struct broker *)ctx)->pages, id, err, page);
 }
 
 void broker_read(struct broker *broker, uint16_t from, struct store_read *letter)
 {
-    uint32_t slot = slab_alloc(&broker->readings);
-    int err = slot == SLAB_NONE ? -EBUSY : 0;
-
-    if (!err) {
-        struct reading *reading = slab_at(&broker->readings, slot);
-        *reading = (struct reading){letter, broker->reading, &broker->reading, from};
-        if (reading->next) {
-            reading->next->link = &reading->next;
-        }
-        broker->reading = reading;
-        err = redis_link_read(broker->link, span_of(letter->name, letter->name_len),
-            letter->from == STORE_FROM_BEGIN, letter->after, letter->count_max, letter->bytes_max,
-            (uint64_t)slot + 1);
-    }
-    if (err) {
-        if (slot != SLAB_NONE) {
-            forget_reading(broker, slot);
-        }
-        letter->letter.err = err == -ENOMEM ? -EBUSY : err;
-        give_back(broker, letter, from);
-    }
+    broker_pages_ask(&broker->pages, broker->link, from, letter);
 }
 
 void broker_renew(struct broker *broker, struct span name, struct cursor last)
@@ -556,7 +454,7 @@ int broker_create(struct gateway *gateway, struct broker **ret_broker, char *why
     broker->gs = &gateway->shards[0];
     broker->exact = redis->mode != CONFIG_REDIS_PATTERN;
     slab_init(&broker->waiting, sizeof(struct waiting));
-    slab_init(&broker->readings, sizeof(struct reading));
+    broker_pages_init(&broker->pages, broker->gs);
     int err = redis_link_create(
         broker->gs->loop, KIND_REDIS, KIND_RESOLVE, &options, &events, &broker->link, why, why_cap);
     mem_free(rows);
@@ -569,24 +467,13 @@ int broker_create(struct gateway *gateway, struct broker **ret_broker, char *why
     return 0;
 }
 
-/* Nobody else would give back what the link has not answered. */
-static void give_back_all(struct broker *broker)
-{
-    for (struct reading *reading = broker->reading; reading; reading = reading->next) {
-        reading->letter->letter.err = -ENOTCONN;
-        give_back(broker, reading->letter, reading->shard);
-    }
-    broker->reading = NULL;
-}
-
 void broker_destroy(struct broker *broker)
 {
     if (broker) {
-        give_back_all(broker);
         redis_link_destroy(broker->link);
         table_fini(&broker->keys);
         slab_fini(&broker->waiting);
-        slab_fini(&broker->readings);
+        broker_pages_fini(&broker->pages);
         once_fini(&broker->once);
         mem_free(broker);
     }
