@@ -25,16 +25,17 @@ struct home {
     uint64_t shards;   /* Bit per listening shard. */
     struct ring *ring; /* NULL: nothing kept. */
     union {
-        struct {              /* Numbered here. */
-            uint32_t serial;  /* Tells its epochs apart; the shard's at the last new beginning. */
-            uint32_t unshown; /* Numbers after the newest that was shown: not stored yet, or never. */
+        struct {             /* Numbered here. */
+            uint32_t serial; /* Tells its epochs apart; the shard's at the last new beginning. */
+            uint32_t
+                unshown; /* Numbers after the newest that was shown: not stored yet, or never. */
         };
         struct shared_home *shared; /* is_shared: the broker numbers, see core/shared.h. */
     };
     uint16_t name_len;
     uint8_t ns;
-    bool closed : 1;   /* Not fed by the broker yet: listeners wait (core/waiting.h). */
-    bool durable : 1;  /* Kept in the store. */
+    bool closed : 1;  /* Not fed by the broker yet: listeners wait (core/waiting.h). */
+    bool durable : 1; /* Kept in the store. */
     bool is_shared : 1;
     bool announce : 1; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];

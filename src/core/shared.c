@@ -238,7 +238,7 @@ static void aim(struct shard *shard, struct shared_read *read)
     struct home *home = home_find(shard, letter->hash, span_of(letter->name, letter->name_len));
 
     read->asked = home && home->is_shared ? (struct cursor){home->shared->epoch, home_last(home)}
-                                       : (struct cursor){0};
+                                          : (struct cursor){0};
     letter->letter =
         (struct store_letter){.mail = {.kind = MAIL_SHARED_READ, .from = shard->index}};
     letter->bounds = (struct history_bounds){0};
