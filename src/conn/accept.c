@@ -60,6 +60,8 @@ static void welcome(struct conn_server *server, int fd)
         server->stats.refused += 1;
         client_set_deadline(server, client);
     }
+    /* Mostly its request is there: what reading it takes is free again before the next one comes. */
+    client_read_first(server, client);
 }
 
 /* Out of descriptors: the spare one takes the next connection, which is told and closed. */
@@ -80,6 +82,7 @@ void conn_listener_event(void *ctx, uint64_t id, uint32_t events)
     int listener = server->listeners[id];
 
     (void)events;
+    shard_begin_turn(server->shard, loop_now_ns(server->loop));
     for (int i = 0; i < ACCEPT_A_TURN && server->listening; i++) {
         int fd = sock_accept(listener);
         if (fd >= 0) {

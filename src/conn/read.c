@@ -190,6 +190,11 @@ static void client_readable(struct conn_server *server, struct client *client, b
     client_read_again(server, client);
 }
 
+void client_read_first(struct conn_server *server, struct client *client)
+{
+    client_readable(server, client, false);
+}
+
 void conn_client_event(void *ctx, uint64_t id, uint32_t events)
 {
     struct conn_server *server = ctx;

@@ -239,6 +239,8 @@ void client_close(struct conn_server *server, struct client *client);
 bool client_subscribe(struct conn_server *server, struct client *client,
     const struct target *target, uint8_t framing);
 
+/* Fresh from accept(): what it has sent already is read, before the next one is accepted. */
+void client_read_first(struct conn_server *server, struct client *client);
 /* Reads on even without an event. */
 void client_read_again(struct conn_server *server, struct client *client);
 
