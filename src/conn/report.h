@@ -31,7 +31,7 @@ void report_cut_slow(struct conn_server *server, const struct client *client);
 /* Of those that began to lose messages, recovered, or were cut for being slow, REPORT_BURST each are
  * named in a second. This tells, once the second is over, how many were not (conn.slow_more, …): the
  * listing of connections has their names. To be called every tick. */
-enum { REPORT_BURST = 50 };
+enum { REPORT_BURST = 1000 };
 void report_tick(struct conn_server *server);
 
 #endif

@@ -12,7 +12,7 @@
 #include "rt/loop.h"
 #include "tests/support/unit.h"
 
-enum { MANY = 3 * REPORT_BURST + 7 };
+enum { MANY = REPORT_BURST + 107 };
 
 struct desk {
     struct core_settings settings;
