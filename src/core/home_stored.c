@@ -34,14 +34,17 @@ static uint64_t page_start(const struct mail_subscribe *mail, const struct store
     return bounds->boundary > before_first ? bounds->boundary : before_first;
 }
 
-/* Was the cursor given out, and its publication is still on the way to the store? */
-static bool is_on_the_way(
-    const struct home *home, const struct mail_subscribe *mail, const struct store_read *page)
+/* Was the cursor given out, and its publication is still on the way to the store? Not when the store
+ * refused it: whoever waited for that would wait for ever. */
+static bool is_on_the_way(const struct shard *shard, const struct home *home,
+    const struct mail_subscribe *mail, const struct store_read *page)
 {
     uint64_t offset = mail->since.cursor.offset;
 
     return mail->since.kind == SINCE_CURSOR && offset > page->bounds.last &&
-           offset <= home_last(home) && offset > history_start(page->bounds.generation);
+           offset > page->bounds.boundary && offset <= home_last(home) &&
+           offset > history_start(page->bounds.generation) &&
+           !durable_skips(shard, home, offset - 1);
 }
 
 static bool is_reset(struct shard *shard, const struct home *home,
@@ -168,7 +171,7 @@ void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct sto
     }
     home_freshen(shard, home);
     name_epoch(shard, home, page);
-    if (!page->letter.err && is_on_the_way(home, mail, page)) {
+    if (!page->letter.err && is_on_the_way(shard, home, mail, page)) {
         drop_page(page);
         durable_read(shard, home, mail);
     } else if (is_reset(shard, home, mail, page)) {

@@ -129,6 +129,9 @@ static int clear(struct store_model *model, struct store_clear *letter)
     struct store_model_channel *channel =
         channel_of(model, span_of(letter->name, letter->name_len), true);
 
+    if (model->clear_err) {
+        return model->clear_err;
+    }
     while (channel->count && channel->records[0].offset <= letter->up_to) {
         forget_first(channel);
     }

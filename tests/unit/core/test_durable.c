@@ -382,6 +382,25 @@ static void what_the_store_refused_leaves_a_hole_that_is_told(void **state)
     finish();
 }
 
+/* A store that failed for good takes no clear either: nobody may wait for what will never be there. */
+static void a_cursor_in_a_hole_is_reset_and_not_waited_for(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    rig.settings.ns[0].history_messages = 1; /* Memory has the newest alone. */
+    struct rig_client *client = follow("");
+    publish("m1");
+    model.append_err = model.clear_err = -EIO;
+    publish_many(2, 4);
+    struct cursor lost = {client->cursor.epoch, client->cursor.offset + 2};
+    assert_int_equal(resume(lost)->state, SUBSCRIBE_RESET);
+    assert_in_range(model.reads, 0, 5);
+    model.append_err = model.clear_err = 0;
+    home_tick(home_shard());
+    rig_run(&rig);
+    finish();
+}
+
 static void a_sync_publisher_hears_that_it_could_not_be_stored(void **state)
 {
     (void)state;
@@ -571,6 +590,7 @@ int main(void)
         cmocka_unit_test(what_is_committed_and_not_shown_comes_once),
         cmocka_unit_test(history_is_read_from_the_store),
         cmocka_unit_test(what_the_store_refused_leaves_a_hole_that_is_told),
+        cmocka_unit_test(a_cursor_in_a_hole_is_reset_and_not_waited_for),
         cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),
         cmocka_unit_test(a_duplicate_waits_for_what_becomes_of_the_first),
         cmocka_unit_test(a_store_without_room_makes_publishers_wait),
