@@ -13,6 +13,11 @@
 
 #include "base/attr.h"
 
+/* Bytes of a struct whose last member is a flexible array with len bytes in it: they begin in what
+ * sizeof has for padding, but a copy of the whole struct must fit, too. */
+#define MEM_FLEX(type, member, len)                                                                \
+    (offsetof(type, member) + (len) > sizeof(type) ? offsetof(type, member) + (len) : sizeof(type))
+
 /* Gives size bytes; never NULL. */
 MUST_USE void *mem_alloc(size_t size);
 

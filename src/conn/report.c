@@ -10,7 +10,7 @@ enum { INTERVAL_MS = 1000 };
 
 struct span report_channel(const struct client *client)
 {
-    return client->sub.subscription_count ? channel_name(client->sub.first.class->channel)
+    return client->sub.subscription_count ? channel_name(class_channel(client->sub.first.class))
                                           : span_of(NULL, 0);
 }
 

@@ -131,8 +131,10 @@ static void room_message(struct conn_server *server, struct client *client, stru
         from = span_of(client->extra->client_id.data, client->extra->client_id.len);
     }
     uint32_t flags = utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0;
-    const struct publish_order order = {
-        .name = channel_name(class->channel), .payload = payload, .from = from, .flags = flags};
+    const struct publish_order order = {.name = channel_name(class_channel(class)),
+        .payload = payload,
+        .from = from,
+        .flags = flags};
     server->stats.publish_dropped += server->ports.publish(server->ports.ctx, &order) != 0;
 }
 

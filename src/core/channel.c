@@ -26,7 +26,7 @@ struct channel *channel_get(struct shard *shard, uint64_t hash, struct span name
     if (channel) {
         return channel;
     }
-    channel = mem_try_alloc(sizeof(*channel) + name.len);
+    channel = mem_try_alloc(MEM_FLEX(struct channel, name, name.len));
     if (!channel) {
         return NULL;
     }
@@ -46,7 +46,7 @@ struct channel *channel_get(struct shard *shard, uint64_t hash, struct span name
 
 static bool has_classes(const struct channel *channel)
 {
-    return channel->first.channel || channel->first.next;
+    return channel->first.place != CLASS_UNUSED || channel->first.next;
 }
 
 /* Not a letter that may be lost: home would go on sending, and remember the channel for ever. */
@@ -83,29 +83,31 @@ struct class *class_get(
     struct class *class = &channel->first;
 
     for (; class; class = class->next) {
-        if (class->channel && class->framing == framing && class->view == view) {
+        if (class->place != CLASS_UNUSED && class->framing == framing && class->view == view) {
             return class;
         }
     }
-    bool inline_free = !channel->first.channel;
-    class = inline_free ? &channel->first : mem_try_alloc(sizeof(*class));
-    if (class) {
-        struct class *next = channel->first.next;
-        *class = (struct class){.channel = channel,
-            .next = next,
-            .published = 1,
-            .framing = framing,
-            .view = view_ref(&shard->views, view)};
-        if (!inline_free) {
-            channel->first.next = class;
-        }
+    bool is_first = channel->first.place == CLASS_UNUSED;
+    struct further_class *further = is_first ? NULL : mem_try_alloc(sizeof(*further));
+    if (!is_first && !further) {
+        return NULL;
+    }
+    class = is_first ? &channel->first : &further->class;
+    *class = (struct class){.next = channel->first.next,
+        .published = 1,
+        .framing = framing,
+        .place = is_first ? CLASS_FIRST : CLASS_FURTHER,
+        .view = view_ref(&shard->views, view)};
+    if (further) {
+        further->channel = channel;
+        channel->first.next = class;
     }
     return class;
 }
 
 void class_release(struct shard *shard, struct class *class)
 {
-    struct channel *channel = class->channel;
+    struct channel *channel = class_channel(class);
 
     if (class->count || class->flow) {
         return;
@@ -208,7 +210,7 @@ void class_leave(struct shard *shard, struct class *class, struct subscriber *su
     uint32_t index = subscription->index;
     uint32_t pending = class_pending(class, index);
     sub->accepted += class_distance(subscription->joined, class->published);
-    shard_count_drop(shard, sub, class->channel->ns, DROP_CLOSED, pending);
+    shard_count_drop(shard, sub, class_channel(class)->ns, DROP_CLOSED, pending);
     shard->stats.books.pending -= pending;
     shard->stats.subscriptions -= 1;
     subscriber_remove(sub, subscription);
@@ -356,11 +358,11 @@ static struct batch *open_batch(struct shard *shard, struct class *class, uint8_
             flow_release(shard, flow);
             return NULL;
         }
-        batch->channel = class->channel;
+        batch->channel = class_channel(class);
         batch->channel->batch_count += 1;
         batch->first_seq = class->published;
         batch->framing = class->framing;
-        batch->ns = class->channel->ns;
+        batch->ns = class_channel(class)->ns;
         batch->flags = flags;
         flow->open = batch;
         flow_queue(shard, flow);
@@ -400,7 +402,7 @@ static void count_accepted(struct shard *shard, struct class *class, uint32_t co
         settle(shard, class);
     }
     shard->stats.books.accepted += (uint64_t) class->count * count;
-    shard->ns_stats[class->channel->ns].accepted += (uint64_t) class->count * count;
+    shard->ns_stats[class_channel(class)->ns].accepted += (uint64_t) class->count * count;
     shard->stats.books.pending += (uint64_t) class->count * count;
 }
 
@@ -412,7 +414,7 @@ static void drop_for_all(struct shard *shard, struct class *class, uint32_t coun
     count_accepted(shard, class, count);
     shard->stats.books.pending -= (uint64_t) class->count * count;
     for (uint32_t i = 0; i < class->count; i++) {
-        shard_count_drop(shard, shard_subscriber(shard, entries[i].slot), class->channel->ns,
+        shard_count_drop(shard, shard_subscriber(shard, entries[i].slot), class_channel(class)->ns,
             DROP_MEMORY, count);
     }
     struct batch *open = class->flow ? class->flow->open : NULL;

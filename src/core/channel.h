@@ -10,6 +10,7 @@
 #define CORE_CHANNEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -26,9 +27,14 @@ struct entry {
     uint32_t from; /* Skip what is numbered before this; 0: nothing to skip. */
 };
 
+enum class_place {
+    CLASS_UNUSED, /* The room for a first class, and nobody there. */
+    CLASS_FIRST,  /* Inside its channel. */
+    CLASS_FURTHER,
+};
+
 struct class
 {
-    struct channel *channel;
     struct class *next;
     union {
         struct entry one; /* cap == 0 */
@@ -39,8 +45,14 @@ struct class
     uint32_t cap;
     uint32_t published; /* Sequence number of the next publication; never 0. */
     uint8_t framing;    /* conn's: an index in its table of framings. */
-    uint8_t reserved;
-    uint16_t view; /* Shares it. */
+    uint8_t place;      /* enum class_place */
+    uint16_t view;      /* Shares it. */
+};
+
+/* Only these need to be told whose they are. */
+struct further_class {
+    struct class class;
+    struct channel *channel;
 };
 
 struct flow {
@@ -64,9 +76,21 @@ struct channel {
     char name[];
 };
 
+_Static_assert(
+    offsetof(struct channel, name) <= 59, "a channel named in 13 bytes fits 80 of malloc's");
+
 static inline struct span channel_name(const struct channel *channel)
 {
     return span_of(channel->name, channel->name_len);
+}
+
+/* The channel of a class in use. */
+static inline struct channel *class_channel(const struct class *class)
+{
+    if (class->place == CLASS_FIRST) {
+        return (struct channel *)((uintptr_t) class - offsetof(struct channel, first));
+    }
+    return ((const struct further_class *)class)->channel;
 }
 
 static inline struct entry *class_entries(struct class *class)

@@ -44,7 +44,7 @@ struct home *home_get(struct shard *shard, uint64_t hash, struct span name)
     if (home) {
         return home;
     }
-    home = mem_try_alloc(sizeof(*home) + name.len);
+    home = mem_try_alloc(MEM_FLEX(struct home, name, name.len));
     if (!home) {
         return NULL;
     }

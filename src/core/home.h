@@ -9,6 +9,7 @@
 #define CORE_HOME_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -40,6 +41,9 @@ struct home {
     bool announce : 1; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];
 };
+
+_Static_assert(
+    offsetof(struct home, name) <= 44, "a channel named in 12 bytes fits 64 of malloc's");
 
 /* The offset of the newest that was shown. */
 static inline uint64_t home_last(const struct home *home)

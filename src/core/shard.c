@@ -123,7 +123,7 @@ static void append_to_classes(
             type = filter_type(publication_payload(pub), &shard->type_scratch);
             typed = true;
         }
-        if (class->channel && (types.len == 0 || filter_match(types, type))) {
+        if (class->place != CLASS_UNUSED && (types.len == 0 || filter_match(types, type))) {
             class_append(shard, class, pub);
         }
     }
@@ -147,7 +147,7 @@ static void receive_behind(struct shard *shard, struct mail_behind *mail)
 {
     struct channel *channel = channel_find(shard, mail->hash, span_of(mail->name, mail->name_len));
 
-    if (channel && channel->first.channel) {
+    if (channel && channel->first.place != CLASS_UNUSED) {
         class_append_lost(shard, &channel->first, mail->from, mail->to, mail->count);
     }
     for (struct class *class = channel ? channel->first.next : NULL; class; class = class->next) {

@@ -116,7 +116,7 @@ void snapshot_export_subscriber(struct shard *shard, struct subscriber *sub, str
     pack_u32(out, sub->subscription_count);
     for (uint32_t i = 0; i < sub->subscription_count; i++) {
         const struct class *class = subscriber_at(sub, i)->class;
-        pack_span(out, channel_name(class->channel));
+        pack_span(out, channel_name(class_channel(class)));
         pack_u8(out, class->framing);
         pack_view(
             out, view_types(&shard->views, class->view), view_batch_ms(&shard->views, class->view));
@@ -176,7 +176,7 @@ static int unpack_subscription(struct shard *shard, struct subscriber *sub, stru
     if (!channel) {
         return hold_error(in);
     }
-    bool first = !channel->first.channel && !channel->first.next;
+    bool first = channel->first.place == CLASS_UNUSED && !channel->first.next;
     int view = view_get(&shard->views, &shard->settings->hash_key, types, batch_ms);
     struct class *class = view < 0 ? NULL : class_get(shard, channel, framing, (uint16_t)view);
     if (view > 0) {

@@ -294,7 +294,7 @@ static void restart_class(struct shard *shard, struct class *class, struct curso
         struct subscriber *sub = shard_subscriber(shard, entries[i].slot);
         class_hand_over(shard, class, sub); /* Of the former epoch. */
         shard->ports.restarted(
-            shard->ports.ctx, sub, class->framing, channel_name(class->channel), cursor);
+            shard->ports.ctx, sub, class->framing, channel_name(class_channel(class)), cursor);
     }
 }
 
@@ -302,7 +302,7 @@ void shard_hear_epoch(struct shard *shard, struct mail_epoch *mail)
 {
     struct channel *channel = channel_find(shard, mail->hash, span_of(mail->name, mail->name_len));
 
-    if (channel && channel->first.channel) {
+    if (channel && channel->first.place != CLASS_UNUSED) {
         restart_class(shard, &channel->first, mail->cursor);
     }
     for (struct class *class = channel ? channel->first.next : NULL; class; class = class->next) {
@@ -347,7 +347,7 @@ static bool has_subscription(struct subscriber *sub, const struct channel *chann
 {
     for (uint32_t i = 0; i < sub->subscription_count; i++) {
         const struct class *class = subscriber_at(sub, i)->class;
-        if (class->channel == channel && class->framing == framing) {
+        if (class_channel(class) == channel && class->framing == framing) {
             return true;
         }
     }
@@ -408,7 +408,7 @@ int shard_unsubscribe(
 
     for (uint32_t i = 0; channel && i < sub->subscription_count; i++) {
         struct class *class = subscriber_at(sub, i)->class;
-        if (class->channel == channel && class->framing == framing) {
+        if (class_channel(class) == channel && class->framing == framing) {
             class_leave(shard, class, sub);
             return 0;
         }

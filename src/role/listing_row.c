@@ -40,7 +40,7 @@ static bool listens(const struct client *client, const struct channel *channel)
 {
     for (uint32_t i = 0; i < client->sub.subscription_count; i++) {
         const struct class *class = subscriber_at((struct subscriber *)&client->sub, i)->class;
-        if (class->channel == channel) {
+        if (class_channel(class) == channel) {
             return true;
         }
     }
@@ -114,7 +114,9 @@ static int append_channels(struct bytes *out, const struct client *client)
     for (uint32_t i = 0; !err && i < client->sub.subscription_count; i++) {
         const struct class *class = subscriber_at((struct subscriber *)&client->sub, i)->class;
         err = i ? bytes_append_byte(out, ',') : 0;
-        err = err ? err : json_append_string(out, class->channel->name, class->channel->name_len);
+        err = err ? err
+                  : json_append_string(
+                        out, class_channel(class)->name, class_channel(class)->name_len);
     }
     return err ? err : bytes_append_byte(out, ']');
 }
@@ -124,7 +126,7 @@ static int append_user(struct bytes *out, const struct client *client)
     if (client->kind != CLIENT_USER || client->sub.subscription_count == 0) {
         return bytes_append_str(out, ",\"user\":null");
     }
-    const struct channel *channel = client->sub.first.class->channel;
+    const struct channel *channel = class_channel(client->sub.first.class);
     int err = bytes_append_str(out, ",\"user\":");
     return err ? err
                : json_append_string(out, channel->name + USER_PREFIX_LEN,
