@@ -75,21 +75,25 @@ class Scope {
 
 const living = new Set() // Servers and Redises whose logs a failing test shows.
 
+/** Runs body with a scope that ends with it; logs of what still runs are in what it throws. */
+export async function scoped(body) {
+  const scope = new Scope()
+  let result, failure
+  try {
+    result = await body(scope)
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(String(error))
+    failure.stack += [...living].map((one) => `\n--- last lines of ${one.name}\n${one.tail()}`).join('')
+  }
+  try { await scope.close() } catch (error) { failure ??= error }
+  if (failure) throw failure
+  return result
+}
+
 /** Like node:test's test(), with a scope `t` that ends with it, a deadline, and logs on failure. */
 export function test(name, options, body) {
   if (typeof options === 'function') [options, body] = [{}, options]
-  nodeTest(name, { timeout: 60_000 * SLOW, ...options }, async () => {
-    const scope = new Scope()
-    let failure
-    try {
-      await body(scope)
-    } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error))
-      failure.stack += [...living].map((one) => `\n--- last lines of ${one.name}\n${one.tail()}`).join('')
-    }
-    try { await scope.close() } catch (error) { failure ??= error }
-    if (failure) throw failure
-  })
+  nodeTest(name, { timeout: 60_000 * SLOW, ...options }, () => scoped(body))
 }
 
 /** Inside describe(): builds something once for all its tests. setup(scope) returns an object. */
