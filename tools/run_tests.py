@@ -28,9 +28,9 @@ FILE_TIMES = BUILD / "test-times-files.json"
 CORES = len(os.sched_getaffinity(0))
 MEMORY_FOLDER_BYTES_MIN = 2 << 30
 SLOWEST_SHOWN = 10
-SIM_RUNS_LONG = 10000
+SIM_RUNS_LONG = int(os.environ.get("FANOUT_SIM_RUNS", "4000"))  # Seeds no run had before.
 SIM_SLICE_RUNS = 250  # Of one process: short enough to show how far a long simulation is.
-FUZZ_SECONDS = int(os.environ.get("FANOUT_FUZZ_SECONDS", "600"))  # Of each target, in the long tier.
+FUZZ_SECONDS = int(os.environ.get("FANOUT_FUZZ_SECONDS", "120"))  # Of each target, in the long tier.
 
 # The first line of defence is that a sanitizer's finding ends the program.
 SANITIZER_ENV = {
