@@ -158,7 +158,7 @@ static void answer(struct shard *shard, struct home *home, struct mail_subscribe
     if (home->ring) {
         ring_trim(shard, home->ring, &shard->settings->ns[home->ns]);
     }
-    if (home->is_shared && shared_wants_page(home, mail)) {
+    if (home->is_shared && shared_wants_page(shard, home, mail)) {
         shared_read(shard, home, mail);
         return;
     }
@@ -257,6 +257,9 @@ static void open_one(struct shard *shard, struct home *home)
 {
     struct mail *mail = waiting_take(&shard->waiting, home);
 
+    if (home->is_shared) {
+        shared_opened(shard, home);
+    }
     home->closed = false;
     while (mail) {
         struct mail *next = mail->next;
@@ -272,7 +275,7 @@ void home_opened(struct shard *shard, struct span name)
 
     if (name.len) {
         home = home_find(shard, shard_hash(shard, name), name);
-        if (home && home->closed) {
+        if (home && (home->closed || home->is_shared)) {
             open_one(shard, home);
         }
         return;

@@ -57,6 +57,11 @@ void shared_free(struct home *home)
     }
 }
 
+bool shared_is_fed(const struct shard *shard, const struct home *home)
+{
+    return !shard->shared.ports->by_interest || (home->shards && !home->closed);
+}
+
 bool shared_is_busy(const struct home *home)
 {
     return home->is_shared && (home->shared->filling || home->shared->held_count);
@@ -90,6 +95,14 @@ void shared_renew(struct shard *shard, struct home *home)
     }
 }
 
+/* Whoever wants to know asks the broker. */
+static void forget(struct shard *shard, struct home *home)
+{
+    ring_clear(shard, home->ring);
+    home->shared->epoch = 0;
+    home->next_offset = 1;
+}
+
 void shared_doubt(struct shard *shard, struct home *home)
 {
     struct shared_home *shared = home->shared;
@@ -100,10 +113,20 @@ void shared_doubt(struct shard *shard, struct home *home)
     drop_held(home);
     if (home->shards) {
         shared_fill(shard, home);
-    } else { /* Whoever comes will ask. */
-        ring_clear(shard, home->ring);
-        shared->epoch = 0;
-        home->next_offset = 1;
+    } else {
+        forget(shard, home);
+    }
+}
+
+/* Of a closed channel all listeners are still waiting, so there is no place from which to go on: they
+ * begin where the broker stands now. */
+void shared_opened(struct shard *shard, struct home *home)
+{
+    if (home->closed) {
+        drop_held(home);
+        forget(shard, home);
+    } else {
+        shared_doubt(shard, home);
     }
 }
 
@@ -280,13 +303,14 @@ void shared_fill(struct shard *shard, struct home *home)
     }
 }
 
-bool shared_wants_page(const struct home *home, const struct mail_subscribe *mail)
+bool shared_wants_page(
+    const struct shard *shard, const struct home *home, const struct mail_subscribe *mail)
 {
     const struct shared_home *shared = home->shared;
     const struct cursor *cursor = &mail->since.cursor;
     uint64_t kept = home->ring ? home->ring->count : 0;
 
-    if (shared->epoch == 0) {
+    if (shared->epoch == 0 || !shared_is_fed(shard, home)) {
         return true;
     }
     switch ((enum since_kind)mail->since.kind) {

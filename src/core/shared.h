@@ -37,6 +37,9 @@ struct shared_ports {
     MUST_USE int (*read)(void *ctx, struct store_read *letter);
     /* If this is still the channel's epoch, it is to end; its offsets go on above this one. */
     void (*renew)(void *ctx, struct span name, struct cursor last);
+    /* Publications come only of channels with interest (core/ports.h), from home_opened() on. False: all
+     * come, whoever listens. */
+    bool by_interest;
 };
 
 struct shared {
@@ -71,6 +74,9 @@ bool shared_is(const struct shard *shard, const struct home *home);
 MUST_USE int shared_init(struct home *home);
 void shared_free(struct home *home);
 
+/* Does everything that is published there come here? Otherwise only the broker knows where it stands. */
+bool shared_is_fed(const struct shard *shard, const struct home *home);
+
 /* Is it needed, whoever listens? */
 bool shared_is_busy(const struct home *home);
 
@@ -80,8 +86,12 @@ void shared_take(struct shard *shard, struct home *home, struct publication *pub
 /* Publications may have been missed. */
 void shared_doubt(struct shard *shard, struct home *home);
 
+/* From here on all publications come; what came before, nobody knows. */
+void shared_opened(struct shard *shard, struct home *home);
+
 /* Does the letter want what memory cannot say? Then shared_read() takes it, and answers it later. */
-bool shared_wants_page(const struct home *home, const struct mail_subscribe *mail);
+bool shared_wants_page(
+    const struct shard *shard, const struct home *home, const struct mail_subscribe *mail);
 void shared_read(struct shard *shard, struct home *home, struct mail_subscribe *mail);
 
 /* A page came. Takes the letter. */

@@ -28,23 +28,27 @@ static void ask_later(struct shard *shard, struct shared_read *read)
     mail_chain_add(&shard->shared.waiting, &read->letter.letter.mail);
 }
 
-/* What the page says of epochs. True: home stands in the page's epoch now, as far as it was asked in it. */
+/* What the page says of epochs. True: home stands in the page's epoch now, as far as it was asked in it. A
+ * home that is not fed stands where the broker does. */
 static bool agree(struct shard *shard, struct home *home, const struct shared_read *read)
 {
     const struct history_bounds *bounds = &read->letter.bounds;
     struct shared_home *shared = home->shared;
 
-    if (shared->epoch != read->asked.epoch) {
-        return shared->epoch == bounds->epoch; /* Home has come to another one since it asked. */
-    }
-    if (bounds->epoch != shared->epoch) {
+    if (shared->epoch != read->asked.epoch) { /* Home has come to another one since it asked. */
+        if (shared->epoch != bounds->epoch) {
+            return false;
+        }
+    } else if (bounds->epoch != shared->epoch) {
         shared_adopt(shard, home, (struct cursor){bounds->epoch, bounds->last});
-        return true;
-    }
-    if (bounds->last < read->asked.offset) { /* What home has shown Redis does not know of. */
-        shared->renewing = false;            /* Perhaps it did not get through. */
+    } else if (bounds->last <
+               read->asked.offset) { /* What home has shown Redis does not know of. */
+        shared->renewing = false;    /* Perhaps it did not get through. */
         shared_renew(shard, home);
         return false;
+    }
+    if (!shared_is_fed(shard, home) && bounds->last > home_last(home)) {
+        shared_adopt(shard, home, (struct cursor){bounds->epoch, bounds->last});
     }
     return true;
 }

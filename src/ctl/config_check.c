@@ -288,10 +288,6 @@ static void check_namespace(struct config_build *build, const struct config_name
         config_fault(build, field_origin(ns, "history"),
             "namespaces.%s.history is redis, but the broker is embedded", ns->name);
     }
-    if (ns->history == CONFIG_HISTORY_REDIS && config->redis.mode != CONFIG_REDIS_PATTERN) {
-        config_fault(build, field_origin(ns, "history"),
-            "namespaces.%s.history is redis, which needs redis.mode pattern", ns->name);
-    }
     if (ns->durability == CONFIG_DURABILITY_NONE &&
         ns->history_bytes > config->history_bytes_total) {
         config_fault(build, field_origin(ns, "history_bytes"),

@@ -101,7 +101,8 @@ const struct config_option config_options[] = {
     {"redis.mode", LINK, ENUM(redis.mode), .preset = "pattern",
         .choices = {"pattern", "exact", "sharded"},
         .help = "pattern: one PSUBSCRIBE per mapping; exact: one SUBSCRIBE per channel in use; "
-                "sharded: SSUBSCRIBE, Redis 7 or newer."},
+                "sharded: SSUBSCRIBE and SPUBLISH, Redis 7 or newer. Channels whose history is in "
+                "Redis have two names in exact and sharded mode."},
     {"redis.canary_interval", LINK, TIME(redis.canary_interval_ms), .preset = "1s", .min = 200,
         .max = HOUR, .help = "How often a canary goes through Redis to prove that it delivers."},
     {"redis.reconnect_min", LINK, TIME(redis.reconnect_min_ms), .preset = "100ms", .min = 1,

@@ -6,7 +6,7 @@
  *                        payload), t (Unix time, ms) and s (bytes of all events up to this one)
  *   fanout:meta:{C}      hash: epoch, last (offset), bytes, limits
  *   fanout:once:{C}K     an idempotency key that was used, for ten minutes: the cursor it got
- *   fanout:pub:{C}       Pub/Sub: "epoch:offset\n" and the payload
+ *   fanout:pub:{C}       Pub/Sub: "epoch:offset\n" and the payload; SSUBSCRIBE in sharded mode
  *
  * Pure; no peer's bytes are trusted.
  */
@@ -87,13 +87,14 @@ enum redis_script {
 
 /* KEYS stream, meta and, with an idempotency key, once.
  * PUBLISH: ARGV channel, payload, "messages bytes age_ms" or "", twin's channel or "" (none is
- *   published; absent: the built-in one), twin's payload ("" : the payload), PUBLISH or another verb.
+ *   published; absent: the built-in one), twin's payload ("" : the payload), PUBLISH or SPUBLISH.
  * READ: ARGV after ("" : from the beginning), count, bytes. Without keys it answers "ok".
  * RENEW: ARGV epoch, last. Begins a new epoch if that one is still the present. */
 const char *redis_script_text(enum redis_script script);
 /* Its SHA-1, 40 digits. */
 struct span redis_script_sha(enum redis_script script, char out[41]);
-/* The same as a library of functions, for FUNCTION LOAD. */
-const char *redis_script_library(void);
+/* The same as a library of functions, for FUNCTION LOAD. sharded: it publishes by SPUBLISH, unless told
+ * otherwise. */
+const char *redis_script_library(bool sharded);
 
 #endif

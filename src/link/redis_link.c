@@ -162,7 +162,7 @@ int redis_link_create(struct loop *loop, uint8_t socket_kind, uint8_t resolve_ki
         r = tls_client_create(&options->tls, &link->target.tls, err, err_cap);
     }
     if (r == 0 && options->mode != REDIS_MODE_PATTERN) {
-        r = redis_subs_want(&link->subs, link->canary_channel);
+        r = redis_subs_want(&link->subs, link->canary_channel, span_of(NULL, 0));
         snprintf(err, err_cap, "%s", r < 0 ? "no memory" : "");
     }
     if (r != 0) {
@@ -243,18 +243,22 @@ static int wanted_name(
     return r;
 }
 
-int redis_link_want(struct redis_link *link, struct span channel)
+int redis_link_want(struct redis_link *link, struct span channel, bool numbered)
 {
     struct redis_name name;
+    struct redis_key also = {0};
 
     int r = wanted_name(link, channel, &name);
+    if (r == 0 && numbered) {
+        r = redis_history_key(REDIS_KEY_PUB, channel, span_of(NULL, 0), &also);
+    }
     if (r != 0) {
         return r;
     }
     if (link->options.mode == REDIS_MODE_PATTERN) {
         return link->state == REDIS_UP;
     }
-    return redis_subs_want(&link->subs, span_of(name.text, name.len));
+    return redis_subs_want(&link->subs, span_of(name.text, name.len), span_of(also.text, also.len));
 }
 
 void redis_link_unwant(struct redis_link *link, struct span channel)

@@ -118,10 +118,11 @@ void redis_link_destroy(struct redis_link *link);
  * the message again, or any turn that comes before.) */
 MUST_USE bool redis_link_turn(struct redis_link *link);
 
-/* Somebody here listens to this channel of ours. Returns 1 (it is live now), 0 (it will be:
+/* Somebody here listens to this channel of ours. numbered: it has a shared history, of which it may hear,
+ * too; the same at each call. Returns 1 (it is live now), 0 (it will be:
  * on_live in exact and sharded mode, the state UP in pattern mode), -EINVAL (no valid channel) or
  * -ENOMEM. Asking twice is the same as once. */
-MUST_USE int redis_link_want(struct redis_link *link, struct span channel);
+MUST_USE int redis_link_want(struct redis_link *link, struct span channel, bool numbered);
 
 /* Nobody here listens any more; unsubscribed after linger_ms unless wanted again. */
 void redis_link_unwant(struct redis_link *link, struct span channel);

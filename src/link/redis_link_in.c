@@ -68,10 +68,11 @@ bool redis_link_is_canary(struct span redis_channel)
 
 static void subscribed(struct redis_link *link, struct span redis_channel)
 {
-    struct redis_name channel;
+    struct redis_name channel, bare;
     enum redis_map_kind kind;
     uint64_t now_ms = loop_now_ms(link->loop);
 
+    redis_channel = redis_link_bare_name(link, redis_channel, &bare);
     bool live = redis_subs_confirmed(&link->subs, redis_channel, now_ms);
     if (live && !redis_link_is_canary(redis_channel) &&
         redis_map_in(link->map, redis_channel, &channel, &kind) == 0) {
@@ -100,7 +101,9 @@ static void canary_heard(struct redis_link *link, const struct push *push)
 /* Redis ended a subscription that we want, e.g. since its slot moved to another node. */
 static bool unsubscribed(struct redis_link *link, struct span redis_channel)
 {
-    if (redis_subs_left(&link->subs, redis_channel)) {
+    struct redis_name bare;
+
+    if (redis_subs_left(&link->subs, redis_link_bare_name(link, redis_channel, &bare))) {
         return true;
     }
     redis_link_fail(link, "Redis ended a subscription by itself");

@@ -10,14 +10,18 @@
 
 enum { SCRATCH_KEPT = 1024 * 1024 };
 
+const char *redis_link_verb(const struct redis_link *link)
+{
+    return link->options.mode == REDIS_MODE_SHARDED ? "SPUBLISH" : "PUBLISH";
+}
+
 /* Appends the command and remembers who asked. Returns 0 or -ENOMEM, and then nothing changed. */
 static int ask(struct redis_link *link, struct span redis_channel, struct span payload,
     struct redis_asked asked)
 {
     struct bytes *out = &link->conns[REDIS_CMD].out;
     size_t len = out->len;
-    const char *verb = link->options.mode == REDIS_MODE_SHARDED ? "SPUBLISH" : "PUBLISH";
-    const struct span args[] = {span_str(verb), redis_channel, payload};
+    const struct span args[] = {span_str(redis_link_verb(link)), redis_channel, payload};
 
     int r = redis_pending_reserve(&link->pending);
     r = r ? r : resp_command(out, args, COUNT_OF(args));

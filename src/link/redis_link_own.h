@@ -127,6 +127,11 @@ MUST_USE int redis_link_numbered(struct redis_link *link, struct span redis_chan
     struct span message, struct redis_name *ret_channel, struct redis_cursor *ret_cursor,
     struct span *ret_payload);
 
+/* Gives the bare name of a channel that Redis calls so: of one of our history's channels the other name
+ * under which it is subscribed, else the name itself. */
+struct span redis_link_bare_name(
+    struct redis_link *link, struct span redis_channel, struct redis_name *ret_name);
+
 /* Such a message was taken: the next one may be its twin. */
 void redis_link_expect_twin(struct redis_link *link, struct span channel, struct span payload);
 
@@ -151,6 +156,9 @@ void redis_link_fail_held(struct redis_link *link, const char *why);
 void redis_link_free_calls(struct redis_link *link);
 
 /* ---- redis_link_out.c ---- */
+
+/* PUBLISH, or SPUBLISH in sharded mode. */
+const char *redis_link_verb(const struct redis_link *link);
 
 /* What travels in Redis on the bare channel: the payload itself, or a room's envelope around it.
  * Returns 0, -EINVAL or -ENOMEM; it is valid until the next call. */

@@ -180,7 +180,7 @@ static int subscribe_patterns(struct redis_link *link)
 
 void redis_link_subscribe(struct redis_link *link)
 {
-    int r = 0;
+    int r = link->options.history ? redis_link_load_scripts(link) : 0;
 
     link->phase = REDIS_PHASE_SUBSCRIBING;
     lose_messages(link);
@@ -190,7 +190,6 @@ void redis_link_subscribe(struct redis_link *link)
     redis_canary_begin(&link->canary, loop_now_ms(link->loop));
     timer_start(link->loop, &link->tick_timer, link->canary.tick_ms, tick, link);
     if (link->options.mode == REDIS_MODE_PATTERN) {
-        r = link->options.history ? redis_link_load_scripts(link) : 0;
         r = r ? r : subscribe_patterns(link);
     } /* The other modes: redis_link_turn() pumps what is queued, the canary's channel first. */
     if (r != 0) {

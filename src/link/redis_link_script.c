@@ -54,7 +54,7 @@ int redis_link_load_scripts(struct redis_link *link)
     const struct span try[] = {
         span_str("EVALSHA"), span_of(link->sha[REDIS_SCRIPT_READ], 40), span_str("0")};
     const struct span library[] = {span_str("FUNCTION"), span_str("LOAD"), span_str("REPLACE"),
-        span_str(redis_script_library())};
+        span_str(redis_script_library(link->options.mode == REDIS_MODE_SHARDED))};
 
     int r = load_all(link);
     r = r ? r : ask(link, REDIS_ASKED_SETUP, try, COUNT_OF(try));
@@ -193,7 +193,8 @@ int redis_link_append(struct redis_link *link, const struct redis_append *append
     snprintf(limits, sizeof(limits), "%" PRIu32 " %" PRIu64 " %" PRIu64, append->messages,
         append->bytes, append->age_ms);
     const struct span args[] = {append->channel, append->payload, span_str(limits),
-        span_of(twin.text, twin.len), kind == REDIS_MAP_RAW ? span_of(NULL, 0) : bare};
+        span_of(twin.text, twin.len), kind == REDIS_MAP_RAW ? span_of(NULL, 0) : bare,
+        span_str(redis_link_verb(link))};
     return call(
         link, REDIS_SCRIPT_PUBLISH, keys, append->once.len ? 3 : 2, args, COUNT_OF(args), id);
 }

@@ -2,7 +2,8 @@
  *
  * The script publishes an event twice: with its cursor for gateways, bare for everybody else. A script is
  * one step in Redis, so on one connection nothing can stand between the two: only the very next message
- * may be the twin, and it must say the same on the same channel. */
+ * may be the twin, and it must say the same on the same channel. In exact and sharded mode a channel is
+ * subscribed to by both names, and never by the bare one alone (redis_subs.h). */
 #include <errno.h>
 #include <string.h>
 
@@ -26,6 +27,21 @@ int redis_link_numbered(struct redis_link *link, struct span redis_channel, stru
         return -EINVAL; /* No channel of ours. */
     }
     return redis_history_split(message, ret_cursor, ret_payload);
+}
+
+struct span redis_link_bare_name(
+    struct redis_link *link, struct span redis_channel, struct redis_name *ret_name)
+{
+    struct redis_name channel;
+    enum redis_map_kind kind;
+
+    if (link->options.history &&
+        redis_history_channel(redis_channel, channel.text, sizeof(channel.text), &channel.len) ==
+            0 &&
+        redis_map_out(link->map, span_of(channel.text, channel.len), ret_name, &kind) == 0) {
+        return span_of(ret_name->text, ret_name->len);
+    }
+    return redis_channel;
 }
 
 /* A keyed hash stands for the payload: it need not be kept, and nobody can make another with the same. */

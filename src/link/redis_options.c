@@ -33,8 +33,6 @@ int redis_options_check(const struct redis_options *options, char *err, size_t e
     } else if (options->canary_interval_ms == 0 || options->connect_timeout_ms == 0 ||
                options->reconnect_min_ms == 0) {
         complaint = "times must be at least 1 ms";
-    } else if (options->history && options->mode != REDIS_MODE_PATTERN) {
-        complaint = "a history in Redis needs redis.mode=pattern";
     } else if (options->reconnect_max_ms < options->reconnect_min_ms) {
         complaint = "reconnect_max_ms must not be below reconnect_min_ms";
     } else if (options->buffer_bytes < CLIENT_BYTES_MIN ||

@@ -31,7 +31,7 @@ struct redis_options {
     const char *tls_server_name; /* NULL: host. */
 
     enum redis_mode mode;
-    bool history; /* Namespaces have their history in Redis: pattern mode only. */
+    bool history;                         /* Namespaces have their history in Redis. */
     const struct redis_mapping *mappings; /* On top of the built-in ones. */
     size_t mapping_count;
 

@@ -24,6 +24,9 @@
     "end\n"                                                                                        \
     "local META_MS = 7 * 86400000\n"
 
+/* How it is published when the caller does not say. */
+#define VERB(verb) "local VERB = '" verb "'\n"
+
 /* Old events are looked for at every 16th: a pass may then take more than came since the last. */
 #define PUBLISH                                                                                    \
     "local function tag_of(channel)\n"                                                             \
@@ -98,11 +101,12 @@
     "  else redis.call('PERSIST', meta) end\n"                                                     \
     "  local cursor = epoch .. ':' .. id\n"                                                        \
     "  if once then redis.call('SET', once, cursor, 'PX', 600000) end\n"                           \
-    "  redis.call(argv[6] or 'PUBLISH', 'fanout:pub:' .. tag, cursor .. '\\n' .. payload)\n"       \
+    "  local verb = argv[6] or VERB\n"                                                             \
+    "  redis.call(verb, 'fanout:pub:' .. tag, cursor .. '\\n' .. payload)\n"                       \
     "  local twin, bare = argv[4], argv[5]\n"                                                      \
     "  if not twin then twin, bare = twin_of(channel, payload) end\n"                              \
     "  if not bare or bare == '' then bare = payload end\n"                                        \
-    "  if twin ~= '' then redis.pcall('PUBLISH', twin, bare) end\n"                                \
+    "  if twin ~= '' then redis.pcall(verb, twin, bare) end\n"                                     \
     "  return cursor\n"                                                                            \
     "end\n"
 
@@ -152,7 +156,8 @@
 const char *redis_script_text(enum redis_script script)
 {
     static const char *const texts[REDIS_SCRIPTS] = {
-        [REDIS_SCRIPT_PUBLISH] = COMMON PUBLISH "return fanout_publish(KEYS, ARGV)\n",
+        [REDIS_SCRIPT_PUBLISH] =
+            VERB("PUBLISH") COMMON PUBLISH "return fanout_publish(KEYS, ARGV)\n",
         [REDIS_SCRIPT_READ] = COMMON READ,
         [REDIS_SCRIPT_RENEW] = COMMON RENEW,
     };
@@ -160,10 +165,15 @@ const char *redis_script_text(enum redis_script script)
     return texts[script];
 }
 
-const char *redis_script_library(void)
+/* In a cluster the twin's name may have another slot than the keys, and be of this node all the same. */
+#define LIBRARY(verb)                                                                              \
+    "#!lua name=fanout\n" VERB(verb) COMMON PUBLISH                                                \
+        "redis.register_function{function_name='fanout_publish', callback=fanout_publish,\n"       \
+        "  flags={'allow-cross-slot-keys'}}\n"
+
+const char *redis_script_library(bool sharded)
 {
-    return "#!lua name=fanout\n" COMMON PUBLISH
-           "redis.register_function('fanout_publish', fanout_publish)\n";
+    return sharded ? LIBRARY("SPUBLISH") : LIBRARY("PUBLISH");
 }
 
 struct span redis_script_sha(enum redis_script script, char out[41])

@@ -15,10 +15,21 @@ struct redis_sub {
     uint64_t linger_end_ms;
     uint8_t state;
     bool wanted;
-    bool restoring; /* Counted in restore_left. */
-    size_t name_len;
-    char name[];
+    bool restoring;      /* Counted in restore_left. */
+    uint8_t unconfirmed; /* SENT, LEAVING: names that Redis has not confirmed. */
+    size_t name_len, also_len;
+    char name[]; /* And behind it the second name. */
 };
+
+static struct span also_of(const struct redis_sub *sub)
+{
+    return span_of(sub->name + sub->name_len, sub->also_len);
+}
+
+static uint8_t name_count(const struct redis_sub *sub)
+{
+    return sub->also_len ? 2 : 1;
+}
 
 static void list_push(struct redis_sub_list *list, struct redis_sub *sub)
 {
@@ -135,7 +146,7 @@ void redis_subs_fini(struct redis_subs *subs)
     table_fini(&subs->table);
 }
 
-int redis_subs_want(struct redis_subs *subs, struct span name)
+int redis_subs_want(struct redis_subs *subs, struct span name, struct span also)
 {
     uint64_t hash;
     struct redis_sub *sub = find(subs, name, &hash);
@@ -147,14 +158,18 @@ int redis_subs_want(struct redis_subs *subs, struct span name)
         }
         return sub->state == SUB_LIVE;
     }
-    sub = mem_try_zalloc(sizeof(*sub) + name.len);
+    sub = mem_try_zalloc(sizeof(*sub) + name.len + also.len);
     if (!sub) {
         return -ENOMEM;
     }
     sub->item.hash = hash;
     sub->wanted = true;
     sub->name_len = name.len;
+    sub->also_len = also.len;
     memcpy(sub->name, name.data, name.len);
+    if (also.len) {
+        memcpy(sub->name + name.len, also.data, also.len);
+    }
     int r = table_add(&subs->table, &sub->item);
     if (r != 0) {
         mem_free(sub);
@@ -186,12 +201,20 @@ void redis_subs_unwant(struct redis_subs *subs, struct span name, uint64_t now_m
     }
 }
 
+/* True: that was the last of its names. */
+static bool all_confirmed(struct redis_subs *subs, struct redis_sub *sub)
+{
+    subs->unconfirmed -= 1;
+    sub->unconfirmed -= 1;
+    return sub->unconfirmed == 0;
+}
+
 bool redis_subs_confirmed(struct redis_subs *subs, struct span name, uint64_t now_ms)
 {
     uint64_t hash;
     struct redis_sub *sub = find(subs, name, &hash);
 
-    if (!sub || sub->state != SUB_SENT) {
+    if (!sub || sub->state != SUB_SENT || !all_confirmed(subs, sub)) {
         return false;
     }
     restored(subs, sub);
@@ -211,6 +234,9 @@ bool redis_subs_left(struct redis_subs *subs, struct span name)
     if (!sub || sub->state != SUB_LEAVING) {
         return !sub || !sub->wanted;
     }
+    if (!all_confirmed(subs, sub)) {
+        return true;
+    }
     if (sub->wanted) {
         move(subs, sub, SUB_QUEUED);
     } else {
@@ -226,6 +252,7 @@ void redis_subs_reset(struct redis_subs *subs)
     size_t cursor = 0;
 
     subs->restore_left = 0;
+    subs->unconfirmed = 0;
     while ((item = table_next(&subs->table, &cursor))) {
         struct redis_sub *sub = CONTAINER_OF(item, struct redis_sub, item);
         leave(subs, sub);
@@ -246,58 +273,87 @@ void redis_subs_reset(struct redis_subs *subs)
     }
 }
 
-/* One command for the first subs of a list, which all move to another state. */
-static int pump_list(struct redis_subs *subs, struct redis_sub_list *list, const char *verb,
-    enum sub_state to, size_t count, struct bytes *out)
+/* Of names that may go out in one command, at most. */
+static size_t window_left(const struct redis_subs *subs)
 {
-    struct span args[1 + REDIS_SUBS_CHUNK];
-    struct redis_sub *sub = list->first;
+    size_t left = REDIS_SUBS_WINDOW - subs->unconfirmed;
+    return left < REDIS_SUBS_CHUNK ? left : REDIS_SUBS_CHUNK;
+}
 
-    args[0] = span_str(verb);
-    for (size_t i = 1; i <= count; i++) {
-        args[i] = span_of(sub->name, sub->name_len);
-        sub = sub->next;
+/* How many of the first subs of a list may go out, and with how many names. */
+static size_t count_fitting(const struct redis_subs *subs, const struct redis_sub_list *list,
+    uint64_t now_ms, size_t *ret_names)
+{
+    size_t count = 0, names = 0, most = subs->single ? 1 : SIZE_MAX;
+
+    for (const struct redis_sub *sub = list->first; sub && count < most; sub = sub->next) {
+        bool ended = sub->state != SUB_LINGER || sub->linger_end_ms <= now_ms;
+        if (!ended || names + name_count(sub) > window_left(subs)) {
+            break;
+        }
+        names += name_count(sub);
+        count += 1;
     }
-    int r = resp_command(out, args, 1 + count);
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        move(subs, list->first, to);
+    *ret_names = names;
+    return count;
+}
+
+/* The names go out in one command, or in one each. */
+static int append_commands(
+    const struct redis_subs *subs, const struct span *args, size_t name_count, struct bytes *out)
+{
+    int r = 0;
+
+    if (!subs->single) {
+        return resp_command(out, args, 1 + name_count);
+    }
+    for (size_t i = 0; r == 0 && i < name_count; i++) {
+        const struct span alone[] = {args[0], args[1 + i]};
+        r = resp_command(out, alone, COUNT_OF(alone));
     }
     return r;
 }
 
-static size_t window_left(const struct redis_subs *subs)
+/* The next subs of a list, which all move to another state. Returns how many; 0: none may; or -ENOMEM. */
+static int pump_list(struct redis_subs *subs, struct redis_sub_list *list, const char *verb,
+    enum sub_state to, uint64_t now_ms, struct bytes *out)
 {
-    size_t left = REDIS_SUBS_WINDOW - subs->sent_count - subs->leaving_count;
-    size_t chunk = subs->single ? 1 : REDIS_SUBS_CHUNK;
-    return left < chunk ? left : chunk;
-}
+    struct span args[1 + REDIS_SUBS_CHUNK];
+    size_t names, at = 1;
+    size_t count = count_fitting(subs, list, now_ms, &names);
+    struct redis_sub *sub = list->first;
 
-static size_t count_ended(const struct redis_subs *subs, uint64_t now_ms, size_t max)
-{
-    size_t count = 0;
-
-    for (const struct redis_sub *sub = subs->lingering.first;
-         sub && sub->linger_end_ms <= now_ms && count < max; sub = sub->next) {
-        count += 1;
+    if (count == 0) {
+        return 0;
     }
-    return count;
+    args[0] = span_str(verb);
+    for (size_t i = 0; i < count; i++) {
+        struct span name = span_of(sub->name, sub->name_len);
+        bool first = to == SUB_LEAVING || !sub->also_len;
+        args[at++] = first ? name : also_of(sub);
+        if (sub->also_len) {
+            args[at++] = first ? also_of(sub) : name;
+        }
+        sub = sub->next;
+    }
+    int r = append_commands(subs, args, names, out);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        list->first->unconfirmed = name_count(list->first);
+        move(subs, list->first, to);
+    }
+    subs->unconfirmed += r == 0 ? names : 0;
+    return r ? r : (int)count;
 }
 
 int redis_subs_pump(struct redis_subs *subs, uint64_t now_ms, struct bytes *out)
 {
-    int r = 0;
+    int r;
 
-    while (r == 0 && subs->queued_count > 0 && window_left(subs) > 0) {
-        size_t room = window_left(subs);
-        size_t count = subs->queued_count < room ? subs->queued_count : room;
-        r = pump_list(subs, &subs->queued, subs->subscribe_verb, SUB_SENT, count, out);
-    }
-    while (r == 0 && window_left(subs) > 0) {
-        size_t count = count_ended(subs, now_ms, window_left(subs));
-        if (count == 0) {
-            break;
-        }
-        r = pump_list(subs, &subs->lingering, subs->unsubscribe_verb, SUB_LEAVING, count, out);
+    do {
+        r = pump_list(subs, &subs->queued, subs->subscribe_verb, SUB_SENT, now_ms, out);
+    } while (r > 0);
+    while (r >= 0 && (r = pump_list(subs, &subs->lingering, subs->unsubscribe_verb, SUB_LEAVING,
+                          now_ms, out)) > 0) {
     }
     return r;
 }

@@ -343,7 +343,7 @@ void broker_interest(struct broker *broker, uint16_t home, struct span name, boo
 {
     if (!wanted) {
         redis_link_unwant(broker->link, name);
-    } else if (redis_link_want(broker->link, name) != 0) {
+    } else if (redis_link_want(broker->link, name, namespace_of(broker, name)->shared) != 0) {
         tell_home(broker, home, hear_opened, name); /* It is live already, or never will be. */
     }
 }

@@ -203,5 +203,7 @@ static void port_renew(void *ctx, struct span name, struct cursor last)
 
 struct shared_ports ingest_shared_ports(struct gateway_shard *gs)
 {
-    return (struct shared_ports){gs, port_read, port_renew};
+    bool by_interest = gs->snapshot->config->redis.mode != CONFIG_REDIS_PATTERN;
+
+    return (struct shared_ports){gs, port_read, port_renew, by_interest};
 }

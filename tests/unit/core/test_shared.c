@@ -45,7 +45,8 @@ static void port_renew(void *ctx, struct span name, struct cursor last)
     }
 }
 
-static const struct shared_ports ports = {NULL, port_read, port_renew};
+static const struct shared_ports ports = {NULL, port_read, port_renew, false};
+static const struct shared_ports by_interest = {NULL, port_read, port_renew, true};
 
 static struct publish_order order_of(uint64_t epoch, uint64_t offset, char text[24])
 {
@@ -341,6 +342,97 @@ static void what_has_no_number_moves_nobody(void **state)
     finish();
 }
 
+/* ---- a broker that feeds only channels with interest ---- */
+
+static void start_by_interest(uint64_t last)
+{
+    start(last);
+    rig.closed_channels = true;
+    shared_open(shard(), &by_interest);
+}
+
+static void open_channel(void)
+{
+    home_opened(shard(), span_str(channel));
+    rig_run(&rig);
+}
+
+/* The history after a cursor, as text. */
+static const char *look(const char *since)
+{
+    uint64_t id;
+
+    assert_int_equal(
+        shard_history(shard(), span_str(channel), since_parse(span_str(since)), 100, 4096, &id), 0);
+    rig_run(&rig);
+    answer_all();
+    assert_int_equal(bytes_append_byte(&rig.history, 0), 0);
+    return (const char *)rig.history.data;
+}
+
+static void live_is_told_when_the_channel_is_fed_and_from_where_the_broker_stands(void **state)
+{
+    (void)state;
+    start_by_interest(3);
+    struct rig_client *client = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(client, channel, RIG_TOLD, ""), 0);
+    rig_run(&rig);
+    assert_int_equal(broker.reads, 0); /* What came before it is fed would be missed. */
+    /* Somebody looks at the history meanwhile: that is no place to begin at. */
+    assert_string_equal(look("begin"), "1=1;2=2;3=3;");
+    miss(4);
+    open_channel();
+    assert_int_equal(client->answers, 0);
+    answer_all();
+    assert_int_equal(client->state, SUBSCRIBE_LIVE);
+    assert_int_equal(client->cursor.offset, 4);
+    hear(5);
+    assert_string_equal(rig_sent(client), "5=5;");
+    finish();
+}
+
+static void a_channel_fed_again_is_asked_for_what_it_missed(void **state)
+{
+    (void)state;
+    start_by_interest(1);
+    struct rig_client *client = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(client, channel, RIG_TOLD, ""), 0);
+    rig_run(&rig);
+    open_channel();
+    answer_all();
+    hear(2);
+    miss(3);
+    miss(4);
+    open_channel(); /* After a loss; nothing is published that would show the hole. */
+    answer_all();
+    assert_string_equal(rig_sent(client), "2=2;3=3;4=4;");
+    assert_int_equal(client->restarts, 0);
+    finish();
+}
+
+static void what_nobody_listens_to_is_answered_by_the_broker_alone(void **state)
+{
+    (void)state;
+    start_by_interest(1);
+    struct rig_client *client = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(client, channel, RIG_TOLD, ""), 0);
+    rig_run(&rig);
+    open_channel();
+    answer_all();
+    hear(2);
+    rig_close(client);
+    rig_run(&rig);
+    miss(3);
+    assert_string_equal(look("1e:1"), "2=2;3=3;");
+    miss(4);
+    assert_string_equal(look("1e:2"), "3=3;4=4;");
+    assert_string_equal(look("1e:4"), "");
+    assert_int_equal(rig.history_state, SUBSCRIBE_LIVE);
+    assert_string_equal(look("1e:5"), "");
+    assert_int_equal(rig.history_state, SUBSCRIBE_RESET);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +447,9 @@ int main(void)
         cmocka_unit_test(a_cursor_ahead_of_us_waits_for_us),
         cmocka_unit_test(offsets_that_go_back_begin_an_epoch),
         cmocka_unit_test(what_has_no_number_moves_nobody),
+        cmocka_unit_test(live_is_told_when_the_channel_is_fed_and_from_where_the_broker_stands),
+        cmocka_unit_test(a_channel_fed_again_is_asked_for_what_it_missed),
+        cmocka_unit_test(what_nobody_listens_to_is_answered_by_the_broker_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

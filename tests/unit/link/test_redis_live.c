@@ -190,14 +190,14 @@ static void exact_mode_subscribes_for_the_first_and_leaves_after_the_last(void *
     options.mode = REDIS_MODE_EXACT;
     options.linger_ms = 300;
     fixture_start(&fixture, &options);
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:early")), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:early"), false), 0);
     up(&fixture);
     assert_int_equal(fixture.live_count, 1);
     assert_int_equal(server_do(&server, "PUBSUB NUMPAT"), 0);
     assert_int_equal(server_do(&server, "PUBSUB CHANNELS workflow:events:early"), 1);
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:early")), 1);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:early"), false), 1);
 
-    assert_int_equal(redis_link_want(fixture.link, span_str("room:1")), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("room:1"), false), 0);
     assert_true(fixture_wait_count(&fixture, &fixture.live_count, 2, 5000));
     publish(&server, "room:1", span_str("{\"data\":\"x\"}"));
     arrives(&fixture, "room:1", span_str("x"));
@@ -205,7 +205,7 @@ static void exact_mode_subscribes_for_the_first_and_leaves_after_the_last(void *
     /* Somebody comes back while it lingers: nothing is said to Redis. */
     redis_link_unwant(fixture.link, span_str("room:1"));
     fixture_run_ms(&fixture, 100);
-    assert_int_equal(redis_link_want(fixture.link, span_str("room:1")), 1);
+    assert_int_equal(redis_link_want(fixture.link, span_str("room:1"), false), 1);
     fixture_run_ms(&fixture, 700);
     assert_int_equal(server_do(&server, "PUBSUB CHANNELS room:1"), 1);
 
@@ -213,9 +213,10 @@ static void exact_mode_subscribes_for_the_first_and_leaves_after_the_last(void *
     fixture_run_ms(&fixture, 1000);
     assert_int_equal(server_do(&server, "PUBSUB CHANNELS room:1"), 0);
     assert_int_equal(server_do(&server, "PUBSUB CHANNELS workflow:events:early"), 1);
-    assert_int_equal(redis_link_want(fixture.link, span_str("room:1")), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("room:1"), false), 0);
     assert_true(fixture_wait_count(&fixture, &fixture.live_count, 3, 5000));
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:fanout-canary:x")), -EINVAL);
+    assert_int_equal(
+        redis_link_want(fixture.link, span_str("user:fanout-canary:x"), false), -EINVAL);
 
     fixture_stop(&fixture);
     server_stop(&server);
@@ -235,7 +236,7 @@ static void two_thousand_channels_are_subscribed_in_windows_and_again_after_a_lo
     up(&fixture);
     for (int i = 0; i < 5000; i++) {
         snprintf(name, sizeof(name), "user:%d", i);
-        assert_int_equal(redis_link_want(fixture.link, span_str(name)), 0);
+        assert_int_equal(redis_link_want(fixture.link, span_str(name), false), 0);
     }
     assert_true(fixture_wait_count(&fixture, &fixture.live_count, 5000, 10000));
     assert_int_equal(server_do(&server, "PUBSUB CHANNELS"), 5001);
@@ -246,7 +247,7 @@ static void two_thousand_channels_are_subscribed_in_windows_and_again_after_a_lo
     }
     assert_int_equal(server_do(&server, "CLIENT KILL TYPE pubsub"), 1);
     assert_true(fixture_wait_state(&fixture, REDIS_DOWN, 1000));
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:4999")), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:4999"), false), 0);
     up(&fixture);
     assert_int_equal(fixture.live_count, 9000);
     assert_int_equal(server_do(&server, "PUBSUB CHANNELS"), 4001);
@@ -271,8 +272,8 @@ static void sharded_mode_hears_spublish(void **state)
     options.linger_ms = 100;
     fixture_start(&fixture, &options);
     up(&fixture);
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:a")), 0);
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:b")), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:a"), false), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:b"), false), 0);
     assert_true(fixture_wait_count(&fixture, &fixture.live_count, 2, 5000));
     assert_int_equal(server_do(&server, "PUBSUB SHARDCHANNELS"), 3);
     assert_int_equal(server_do(&server, "SPUBLISH workflow:events:a hello"), 1);

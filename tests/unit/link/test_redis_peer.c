@@ -20,6 +20,7 @@ struct peer {
     const char *greeting; /* Sent to whoever connects; then it is deaf. NULL: none. */
     bool deaf;            /* Delivers nothing. */
     bool unsubscribes;    /* Ends a subscription by itself after confirming it. */
+    const char *ends;     /* The same for this one alone; NULL: none. */
     const char *junk;     /* Sent instead of the first delivery. */
     int clients[CLIENTS_MAX];
     size_t client_count;
@@ -49,7 +50,7 @@ static void subscribe(struct peer *peer, int fd, const struct span *args, int co
     peer->subscriber_fd = fd;
     for (int i = 1; i < count; i++) {
         send_format(fd, "*3\r\n$%zu\r\n%.*s\r\n$%zu\r\n%.*s\r\n:1\r\n", word, args[i]);
-        if (peer->unsubscribes) {
+        if (peer->unsubscribes || (peer->ends && span_equal(args[i], span_str(peer->ends)))) {
             send_format(fd, "*3\r\n$%zu\r\n%.*s\r\n$%zu\r\n%.*s\r\n:0\r\n", span_str("unsubscribe"),
                 args[i]);
         }
@@ -79,6 +80,9 @@ static void obey(struct peer *peer, int fd, struct span command)
         snprintf(reply, sizeof(reply), "$%zu\r\n%s\r\n", strlen(info), info);
         send_text(fd, reply);
     } else if (span_equal(args[0], span_str("CLIENT"))) {
+        send_text(fd, "+OK\r\n");
+    } else if (!memmem(args[0].data, args[0].len, "SUBSCRIBE", 9) &&
+               !span_equal(args[0], span_str("PUBLISH"))) { /* Whatever a script may need. */
         send_text(fd, "+OK\r\n");
     } else if (span_equal(args[0], span_str("PUBLISH"))) {
         publish(peer, fd, args);
@@ -141,6 +145,7 @@ static void start(struct fixture *fixture, struct peer *peer, enum redis_mode mo
     options.host = "127.0.0.1";
     options.port = peer->port;
     options.mode = mode;
+    options.history = true;
     options.canary_interval_ms = 200;
     options.connect_timeout_ms = 500;
     fixture_start(fixture, &options);
@@ -174,7 +179,7 @@ static void the_peer_itself_is_good_enough(void **state)
 
     start(&fixture, &peer, REDIS_MODE_EXACT);
     assert_true(fixture_wait_state(&fixture, REDIS_UP, 2000));
-    assert_int_equal(redis_link_want(fixture.link, span_str("user:a")), 0);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:a"), false), 0);
     assert_true(fixture_wait_count(&fixture, &fixture.live_count, 1, 2000));
     assert_int_equal(
         redis_link_publish(fixture.link, span_str("user:a"), span_str(""), span_str("hi"), 1), 0);
@@ -254,6 +259,27 @@ static void a_subscription_ended_by_the_server_is_noticed(void **state)
     stop(&fixture, &peer);
 }
 
+/* It has two names, and goes on only while both are there. */
+static void a_channel_with_half_its_subscription_is_none(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct peer peer = {.version = "7.0.0", .ends = "fanout:pub:{user:a%7D}"};
+
+    start(&fixture, &peer, REDIS_MODE_EXACT);
+    assert_true(fixture_wait_state(&fixture, REDIS_UP, 2000));
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:b}"), true), 0);
+    assert_true(fixture_wait_count(&fixture, &fixture.live_count, 1, 2000));
+    assert_int_equal(fixture.state, REDIS_UP);
+    assert_int_equal(redis_link_want(fixture.link, span_str("user:a}"), true), 0);
+    assert_true(fixture_wait_state(&fixture, REDIS_DOWN, 2000));
+    says(&fixture, "ended a subscription");
+    peer.ends = NULL;
+    assert_true(fixture_wait_count(&fixture, &fixture.live_count, 3, 5000));
+    assert_true(fixture_wait_state(&fixture, REDIS_UP, 2000));
+    stop(&fixture, &peer);
+}
+
 static void whoever_is_not_redis_is_told_apart(void **state)
 {
     (void)state;
@@ -309,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_server_that_confirms_and_never_delivers_is_never_up),
         cmocka_unit_test(a_lost_subscription_does_not_stay_green),
         cmocka_unit_test(a_subscription_ended_by_the_server_is_noticed),
+        cmocka_unit_test(a_channel_with_half_its_subscription_is_none),
         cmocka_unit_test(whoever_is_not_redis_is_told_apart),
         cmocka_unit_test(junk_on_a_working_connection_ends_it),
     };

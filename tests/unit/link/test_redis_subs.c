@@ -20,7 +20,17 @@ static struct span name_of(unsigned number, char text[32])
 static int want(struct redis_subs *subs, unsigned number)
 {
     char text[32];
-    return redis_subs_want(subs, name_of(number, text));
+    return redis_subs_want(subs, name_of(number, text), span_of(NULL, 0));
+}
+
+/* Every other one has a second name, which is the first with a '+' before it. */
+static int want_some_twice(struct redis_subs *subs, unsigned number)
+{
+    char text[32], also[40];
+
+    struct span name = name_of(number, text);
+    snprintf(also, sizeof(also), "+%s", text);
+    return redis_subs_want(subs, name, number % 2 ? span_str(also) : span_of(NULL, 0));
 }
 
 static void unwant(struct redis_subs *subs, unsigned number, uint64_t now_ms)
@@ -47,6 +57,8 @@ static size_t answer(
         bool subscribe = span_equal(items[0], span_str(subs->subscribe_verb));
         assert_true(subscribe || span_equal(items[0], span_str(subs->unsubscribe_verb)));
         for (int i = 1; i < count; i++) {
+            bool second = items[i].data[0] == '+';
+            items[i] = span_of(items[i].data + second, items[i].len - second);
             if (subscribe) {
                 live += redis_subs_confirmed(subs, items[i], now_ms);
             } else {
@@ -151,6 +163,94 @@ static void an_unwanted_channel_lingers_and_may_be_wanted_again(void **state)
     redis_subs_fini(&subs);
 }
 
+/* Which names of a command are there, in order, as text. */
+static void assert_says(struct bytes *out, const char *expected)
+{
+    struct span items[1 + REDIS_SUBS_CHUNK];
+    struct bytes text = {0};
+
+    while (out->len > 0) {
+        struct resp_scan scan = {0};
+        size_t used = 0;
+        assert_int_equal(resp_scan(&scan, span_of(out->data, out->len), &used), 1);
+        int count = resp_flat(span_of(out->data, used), items, COUNT_OF(items));
+        for (int i = 0; i < count; i++) {
+            assert_int_equal(bytes_appendf(&text, "%.*s%s", (int)items[i].len,
+                                 (const char *)items[i].data, i + 1 < count ? " " : ";"),
+                0);
+        }
+        bytes_consume(out, used);
+    }
+    assert_int_equal(bytes_append_byte(&text, 0), 0);
+    assert_string_equal(text.data, expected);
+    bytes_fini(&text);
+}
+
+static void a_second_name_comes_first_and_leaves_last(void **state)
+{
+    (void)state;
+    const struct span a = span_str("a"), also = span_str("pub:a");
+
+    for (int sharded = 0; sharded < 2; sharded++) {
+        struct redis_subs subs;
+        struct bytes out = {0};
+        redis_subs_init(&subs, &key, 100, sharded);
+        assert_int_equal(redis_subs_want(&subs, a, also), 0);
+        assert_int_equal(redis_subs_pump(&subs, 0, &out), 0);
+        assert_says(&out, sharded ? "SSUBSCRIBE pub:a;SSUBSCRIBE a;" : "SUBSCRIBE pub:a a;");
+        assert_int_equal(subs.unconfirmed, 2);
+        assert_false(redis_subs_confirmed(&subs, a, 0));
+        assert_int_equal(redis_subs_want(&subs, a, also), 0); /* Not yet. */
+        assert_true(redis_subs_confirmed(&subs, a, 0));
+        assert_false(redis_subs_confirmed(&subs, a, 0));
+        assert_int_equal(subs.unconfirmed, 0);
+        assert_int_equal(redis_subs_want(&subs, a, also), 1);
+        assert_false(redis_subs_left(&subs, a)); /* Either of them, by itself. */
+
+        redis_subs_unwant(&subs, a, 0);
+        assert_int_equal(redis_subs_pump(&subs, 100, &out), 0);
+        assert_says(&out, sharded ? "SUNSUBSCRIBE a;SUNSUBSCRIBE pub:a;" : "UNSUBSCRIBE a pub:a;");
+        assert_int_equal(redis_subs_want(&subs, a, also), 0);
+        assert_true(redis_subs_left(&subs, a));
+        assert_int_equal(subs.queued_count, 0); /* The other name is still leaving. */
+        assert_true(redis_subs_left(&subs, a));
+        assert_int_equal(subs.queued_count, 1);
+        assert_int_equal(subs.unconfirmed, 0);
+        bytes_fini(&out);
+        redis_subs_fini(&subs);
+    }
+}
+
+static void names_of_two_keep_within_the_windows(void **state)
+{
+    (void)state;
+    struct redis_subs subs;
+    struct bytes out = {0};
+    char text[32];
+
+    redis_subs_init(&subs, &key, 100, false);
+    assert_int_equal(want(&subs, 5000), 0); /* So that a pair would cross the edge. */
+    for (unsigned i = 0; i < 2000; i++) {
+        assert_int_equal(redis_subs_want(&subs, name_of(i, text), span_str("also")), 0);
+    }
+    assert_int_equal(redis_subs_pump(&subs, 0, &out), 0);
+    assert_true(subs.unconfirmed <= REDIS_SUBS_WINDOW);
+    assert_true(subs.unconfirmed >= REDIS_SUBS_WINDOW - 1);
+    while (out.len > 0) {
+        struct resp_scan scan = {0};
+        struct span items[1 + REDIS_SUBS_CHUNK];
+        size_t used = 0;
+        assert_int_equal(resp_scan(&scan, span_of(out.data, out.len), &used), 1);
+        assert_true(resp_flat(span_of(out.data, used), items, COUNT_OF(items)) >= 2);
+        bytes_consume(&out, used);
+    }
+    redis_subs_reset(&subs);
+    assert_int_equal(subs.unconfirmed, 0);
+    assert_int_equal(subs.queued_count, 2001);
+    bytes_fini(&out);
+    redis_subs_fini(&subs);
+}
+
 static void minds_change_while_redis_answers(void **state)
 {
     (void)state;
@@ -237,7 +337,7 @@ static void random_minds_end_with_exactly_what_is_wanted(void **state)
             case 0:
             case 1:
             case 2:
-                assert_true(want(&subs, name) >= 0);
+                assert_true(want_some_twice(&subs, name) >= 0);
                 wanted[name] = true;
                 break;
             case 3:
@@ -268,6 +368,7 @@ static void random_minds_end_with_exactly_what_is_wanted(void **state)
         assert_int_equal(subs.live_count, count);
         assert_int_equal(subs.table.count, count);
         assert_int_equal(subs.queued_count + subs.sent_count + subs.leaving_count, 0);
+        assert_int_equal(subs.unconfirmed, 0);
         assert_true(redis_subs_restored(&subs));
         bytes_fini(&out);
         redis_subs_fini(&subs);
@@ -303,6 +404,8 @@ int main(void)
         cmocka_unit_test(many_wishes_go_out_in_windows),
         cmocka_unit_test(sharded_names_go_out_one_a_command),
         cmocka_unit_test(an_unwanted_channel_lingers_and_may_be_wanted_again),
+        cmocka_unit_test(a_second_name_comes_first_and_leaves_last),
+        cmocka_unit_test(names_of_two_keep_within_the_windows),
         cmocka_unit_test(minds_change_while_redis_answers),
         cmocka_unit_test(after_a_loss_the_wanted_come_back_and_the_rest_is_forgotten),
         cmocka_unit_test(random_minds_end_with_exactly_what_is_wanted),
