@@ -1,8 +1,10 @@
 #include "link/redis_history.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/sha1.h"
 #include "link/redis_resp.h"
 
 #define OFFSET_MAX (1ull << 53)
@@ -153,16 +155,33 @@ static struct span bulk_text(struct span reply)
                                         : (struct span){0};
 }
 
-int redis_history_answer(struct span reply, struct redis_cursor *ret_cursor, bool *ret_duplicate)
+int redis_history_outcome(struct span *text, struct redis_cursor *ret_cursor, bool *ret_duplicate)
 {
     static const char mark[] = " duplicate";
     size_t mark_len = sizeof(mark) - 1;
-    struct span text = bulk_text(reply);
 
     *ret_duplicate =
-        text.len > mark_len && memcmp(text.data + text.len - mark_len, mark, mark_len) == 0;
-    text.len -= *ret_duplicate ? mark_len : 0;
-    return redis_cursor_parse(text, ret_cursor);
+        text->len > mark_len && memcmp(text->data + text->len - mark_len, mark, mark_len) == 0;
+    text->len -= *ret_duplicate ? mark_len : 0;
+    return redis_cursor_parse(*text, ret_cursor);
+}
+
+int redis_history_answer(struct span reply, struct redis_cursor *ret_cursor, bool *ret_duplicate)
+{
+    struct span text = bulk_text(reply);
+
+    return redis_history_outcome(&text, ret_cursor, ret_duplicate);
+}
+
+struct span redis_once_digits(struct span key, char out[REDIS_ONCE_DIGITS + 1])
+{
+    uint8_t sha[SHA1_BYTES];
+
+    sha1(key.data, key.len, sha);
+    for (size_t i = 0; i < sizeof(sha); i++) {
+        snprintf(out + 2 * i, 3, "%02x", sha[i]);
+    }
+    return span_of(out, REDIS_ONCE_DIGITS);
 }
 
 int redis_history_page(struct span reply, struct redis_page *ret_page)

@@ -54,9 +54,18 @@ MUST_USE int redis_cursor_parse(struct span text, struct redis_cursor *ret_curso
 MUST_USE int redis_history_split(
     struct span message, struct redis_cursor *ret_cursor, struct span *ret_payload);
 
-/* Reads the publishing script's answer, the text of a whole reply. Returns 0 or -EINVAL. */
+/* Reads what the publishing script says; *text is cut to the cursor. Returns 0 or -EINVAL. */
+MUST_USE int redis_history_outcome(
+    struct span *text, struct redis_cursor *ret_cursor, bool *ret_duplicate);
+
+/* The same of a whole reply. */
 MUST_USE int redis_history_answer(
     struct span reply, struct redis_cursor *ret_cursor, bool *ret_duplicate);
+
+/* What stands for an idempotency key behind the tag of REDIS_KEY_ONCE: digits do for a key of any length
+ * and bytes. Everybody who publishes with the key must come to the same. */
+enum { REDIS_ONCE_DIGITS = 40 };
+struct span redis_once_digits(struct span key, char out[REDIS_ONCE_DIGITS + 1]);
 
 struct redis_event {
     uint64_t offset;

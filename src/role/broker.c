@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/sha1.h"
 #include "base/table.h"
 #include "base/utf8.h"
 #include "conn/publish.h"
@@ -184,30 +183,16 @@ static void on_appended(
             .err = err});
 }
 
-/* Digits do for a key of any length and bytes. */
-static struct span once_digits(struct span key, char out[2 * SHA1_BYTES + 1])
-{
-    uint8_t sha[SHA1_BYTES];
-
-    if (key.len == 0) {
-        return key;
-    }
-    sha1(key.data, key.len, sha);
-    for (size_t i = 0; i < sizeof(sha); i++) {
-        snprintf(out + 2 * i, 3, "%02x", sha[i]);
-    }
-    return span_of(out, 2 * sizeof(sha));
-}
-
 /* The script knows the keys of all gateways. */
 static int append(struct broker *broker, uint16_t from, const struct publish_order *order)
 {
     const struct ns_settings *ns = namespace_of(broker, order->name);
-    char digits[2 * SHA1_BYTES + 1];
+    char digits[REDIS_ONCE_DIGITS + 1];
     const struct redis_append append = {.channel = order->name,
         .from = order->from,
         .payload = order->payload,
-        .once = once_digits(order->once_text, digits),
+        .once =
+            order->once_text.len ? redis_once_digits(order->once_text, digits) : order->once_text,
         .messages = ns->history_messages,
         .bytes = ns->history_bytes,
         .age_ms = ns->history_age_ms};

@@ -35,16 +35,29 @@ static int append_command(struct bytes *out, const struct span *words, size_t wo
     return err;
 }
 
-int client_redis_encode(struct bytes *out, struct span channel, struct span payload)
+int client_redis_encode(struct bytes *out, bool sharded, struct span channel, struct span payload)
 {
-    const struct span words[] = {span_str("PUBLISH"), channel, payload};
+    const struct span words[] = {span_str(sharded ? "SPUBLISH" : "PUBLISH"), channel, payload};
     return append_command(out, words, COUNT_OF(words));
 }
 
 int client_redis_publish(struct client_redis *redis, struct span channel, struct span payload)
 {
     struct bytes out = {0};
-    int err = client_redis_encode(&out, channel, payload);
+    int err = client_redis_encode(&out, redis->sharded, channel, payload);
+
+    CHECK(redis->up);
+    if (!err) {
+        client_conn_send(&redis->conn, out.data, out.len);
+    }
+    bytes_fini(&out);
+    return err;
+}
+
+int client_redis_append(struct client_redis *redis, const struct client_append *append)
+{
+    struct bytes out = {0};
+    int err = client_history_append(&out, append);
 
     CHECK(redis->up);
     if (!err) {
@@ -80,7 +93,22 @@ int client_room_envelope(struct bytes *out, struct span room, struct span from, 
     return err;
 }
 
-/* AUTH and SELECT, as the URL asks. */
+/* What a history needs: Pub/Sub has no databases, keys do. The script comes last. */
+static int prepare_history(struct client_redis *redis, struct bytes *out)
+{
+    const char *db = redis->url->target[0] == '/' ? redis->url->target + 1 : "";
+    int err = 0;
+
+    if (db[0]) {
+        const struct span words[] = {span_str("SELECT"), span_str(db)};
+        err = append_command(out, words, COUNT_OF(words));
+        redis->greetings += 1;
+    }
+    redis->greetings += 1;
+    return err ? err : client_history_load(out);
+}
+
+/* AUTH, as the URL asks. */
 static void redis_opened(void *ctx)
 {
     struct client_redis *redis = ctx;
@@ -100,8 +128,11 @@ static void redis_opened(void *ctx)
     /* PING tells whether the server lets us in at all. */
     const struct span ping = span_str("PING");
     err = err ? err : append_command(&out, &ping, 1);
-    CHECK(err == 0);
     redis->greetings += 1;
+    if (redis->history) {
+        err = err ? err : prepare_history(redis, &out);
+    }
+    CHECK(err == 0);
     client_conn_send(&redis->conn, out.data, out.len);
     bytes_fini(&out);
 }
@@ -113,14 +144,36 @@ static void redis_lost(struct client_redis *redis, const char *why)
     redis->events->closed(redis->ctx, why);
 }
 
+/* What a script says. A script that Redis has forgotten is not loaded again: what was under way is lost
+ * with it, as it is with a connection. */
+static bool take_appended(struct client_redis *redis, const redisReply *reply, const char *refused)
+{
+    bool is_text = reply->type == REDIS_REPLY_STRING;
+
+    if (refused && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+        redis_lost(redis, "Redis has forgotten the script that keeps histories (SCRIPT FLUSH?)");
+        return false;
+    }
+    redis->events->appended(
+        redis->ctx, is_text ? span_of(reply->str, reply->len) : span_of(NULL, 0), refused);
+    return redis->conn.state == CLIENT_UP;
+}
+
 /* Returns false when the connection is no longer ours. */
 static bool take_reply(struct client_redis *redis, const redisReply *reply)
 {
-    char text[160];
+    char text[320];
     bool refused = reply->type == REDIS_REPLY_ERROR;
+    bool loading = redis->history && redis->greetings == 1;
 
-    snprintf(text, sizeof text, "Redis: %.*s",
-        refused ? (int)(reply->len < 140 ? reply->len : 140) : 0, refused ? reply->str : "");
+    snprintf(text, sizeof text, "Redis: %.*s%s",
+        refused ? (int)(reply->len < 140 ? reply->len : 140) : 0, refused ? reply->str : "",
+        loading ? "; --history needs SCRIPT LOAD and EVALSHA. Without it events are published all "
+                  "the same, but get no cursor"
+                : "");
+    if (redis->history && !redis->greetings) {
+        return take_appended(redis, reply, refused ? text : NULL);
+    }
     if (redis->greetings) {
         redis->greetings -= 1;
         if (refused) {

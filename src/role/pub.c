@@ -11,7 +11,9 @@
 #include "proto/url.h"
 #include "role/args.h"
 #include "role/client_http.h"
+#include "role/client_history.h"
 #include "role/client_redis.h"
+#include "role/lines.h"
 #include "role/role.h"
 #include "role/schedule.h"
 #include "role/term.h"
@@ -22,8 +24,6 @@
 enum {
     KIND_STDIN = CLIENT_KIND_OWNER,
     KIND_SIGNAL = CLIENT_KIND_OWNER + 1,
-    READ_BYTES = 64 * 1024,
-    LINE_BYTES_MAX = 16 * 1024 * 1024,
     REDIS_UNDERWAY_MAX = 1024, /* Publications sent and not answered. */
     ERRORS_SHOWN = 10,
 };
@@ -33,7 +33,7 @@ struct pub_options {
     struct arg_list headers;
     uint64_t count, repeat;
     double rate;
-    bool quiet, insecure;
+    bool quiet, insecure, history, sharded;
 };
 
 struct pub {
@@ -51,14 +51,7 @@ struct pub {
     bool redis_up;
     struct schedule schedule;
     struct timer due;
-    struct bytes input;
-    size_t input_at; /* Bytes of input already published. */
-    bool input_end;
-    enum {
-        STDIN_FILE,    /* Can always be read. */
-        STDIN_WATCHED, /* A pipe or a terminal: the loop tells when there is more. */
-        STDIN_PAUSED,  /* Enough lines are waiting. */
-    } input_state;
+    struct lines lines;
     struct bytes headers;
     uint64_t started_ns;
     uint64_t taken;    /* Messages begun. */
@@ -91,6 +84,12 @@ static const struct arg pub_args[] = {
         "publish through Redis instead: workflow:events:U for a\n"
         "user, room:R with its envelope, else fanout:ch:CHANNEL",
         NULL},
+    {"history", ARG_FLAG, AT(history), NULL,
+        "with --redis: into the history that Redis keeps for\n"
+        "gateways (history: redis), so that events get cursors"},
+    {"sharded", ARG_FLAG, AT(sharded), NULL,
+        "with --redis: by SPUBLISH, for gateways with\n"
+        "redis.mode sharded"},
     {"header", ARG_LIST, AT(headers), "LINE", "send this header with every request; repeatable",
         NULL},
     {"insecure", ARG_FLAG, AT(insecure), NULL, "accept any certificate", NULL},
@@ -111,6 +110,7 @@ static const char help_tail[] =
     "  tail -f events.jsonl | fanout pub run:42\n"
     "  fanout pub room:lobby 'hi' --repeat 100 --rate 10\n"
     "  fanout pub --user alice '{}' --redis redis://:secret@127.0.0.1:6379\n"
+    "  fanout pub feed:news '{}' --redis redis://127.0.0.1 --history\n"
     "\n"
     "Exit code: 0 all published; 1 some were not; 2 wrong usage.\n";
 
@@ -207,6 +207,25 @@ static void pub_redis_answered(void *ctx, int64_t receivers, const char *err)
     publish_more(pub);
 }
 
+static void pub_redis_appended(void *ctx, struct span answer, const char *err)
+{
+    struct pub *pub = ctx;
+    struct span cursor;
+    bool duplicate;
+
+    pub->answered += 1;
+    if (err) {
+        show_error(pub, err);
+    } else if (client_history_answer(answer, &cursor, &duplicate) != 0) {
+        show_error(pub, "Redis answered the script with no cursor");
+    } else {
+        pub->duplicates += duplicate;
+        pub->cursor.len = 0;
+        CHECK(bytes_append(&pub->cursor, cursor.data, cursor.len) == 0);
+    }
+    publish_more(pub);
+}
+
 static void pub_redis_closed(void *ctx, const char *why)
 {
     struct pub *pub = ctx;
@@ -218,7 +237,7 @@ static void pub_redis_closed(void *ctx, const char *why)
 
 static const struct client_http_events http_events = {pub_response, pub_unreachable};
 static const struct client_redis_events redis_events = {
-    pub_redis_opened, pub_redis_answered, pub_redis_closed};
+    pub_redis_opened, pub_redis_answered, pub_redis_closed, pub_redis_appended};
 
 /* May one more message be handed to the connection? */
 static bool connection_free(const struct pub *pub)
@@ -227,42 +246,6 @@ static bool connection_free(const struct pub *pub)
         return pub->redis_up && pub->taken - pub->answered < REDIS_UNDERWAY_MAX;
     }
     return !client_http_busy(&pub->http);
-}
-
-/* Reads a piece of stdin. False when there is nothing now. */
-static bool read_input(struct pub *pub)
-{
-    bytes_consume(&pub->input, pub->input_at);
-    pub->input_at = 0;
-    if (pub->input_end || bytes_reserve(&pub->input, READ_BYTES)) {
-        return false;
-    }
-    ssize_t got = read(STDIN_FILENO, pub->input.data + pub->input.len, READ_BYTES);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
-        return false;
-    }
-    if (got <= 0) {
-        pub->input_end = true;
-        if (pub->input_state == STDIN_WATCHED) {
-            loop_unwatch(pub->loop, STDIN_FILENO);
-        }
-        return got == 0 && pub->input.len;
-    }
-    pub->input.len += (size_t)got;
-    return true;
-}
-
-/* Lets the loop tell about stdin only while lines are wanted: the rest waits in the pipe. */
-static void watch_input(struct pub *pub, bool wanted)
-{
-    if (wanted && pub->input_state == STDIN_PAUSED && !pub->input_end) {
-        if (loop_watch(pub->loop, STDIN_FILENO, KIND_STDIN, 0, LOOP_WATCH_IN) == 0) {
-            pub->input_state = STDIN_WATCHED;
-        }
-    } else if (!wanted && pub->input_state == STDIN_WATCHED && !pub->input_end) {
-        loop_unwatch(pub->loop, STDIN_FILENO);
-        pub->input_state = STDIN_PAUSED;
-    }
 }
 
 /* The next message: the payload again, or a line of stdin without its end. *ret_used is what to
@@ -277,27 +260,7 @@ static bool next_message(struct pub *pub, struct span *ret_message, size_t *ret_
     if (pub->options->count && pub->taken == pub->options->count) {
         return false;
     }
-    for (;;) {
-        const uint8_t *data = pub->input.data + pub->input_at;
-        size_t left = pub->input.len - pub->input_at;
-        const uint8_t *end = left ? memchr(data, '\n', left) : NULL;
-        bool last = !end && left && (pub->input_end || left > LINE_BYTES_MAX);
-        if (end || last) {
-            size_t len = end ? (size_t)(end - data) : left;
-            *ret_used = len + (end != NULL);
-            len -= len && data[len - 1] == '\r';
-            *ret_message = span_of(data, len);
-            if (len) {
-                return true;
-            }
-            pub->input_at += *ret_used; /* Empty lines are nothing. */
-            continue;
-        }
-        watch_input(pub, true);
-        if (pub->input_state != STDIN_FILE || !read_input(pub)) {
-            return false;
-        }
-    }
+    return lines_next(&pub->lines, ret_message, ret_used);
 }
 
 static bool input_over(const struct pub *pub)
@@ -306,32 +269,64 @@ static bool input_over(const struct pub *pub)
         return pub->taken >= pub->options->repeat;
     }
     bool enough = pub->options->count && pub->taken >= pub->options->count;
-    return enough || (pub->input_end && pub->input.len == pub->input_at);
+    return enough || lines_over(&pub->lines);
+}
+
+/* The key of this message, of which many may have one each; empty without. */
+static int message_key(const struct pub *pub, struct bytes *out)
+{
+    const char *key = pub->options->key;
+
+    if (!key) {
+        return 0;
+    }
+    return !pub->payload || pub->options->repeat > 1
+               ? bytes_appendf(out, "%s-%llu", key, (unsigned long long)pub->taken + 1)
+               : bytes_append_str(out, key);
 }
 
 static int publish_http(struct pub *pub, struct span message)
 {
-    struct bytes head = {0};
-    bool many = !pub->payload || pub->options->repeat > 1;
+    struct bytes head = {0}, key = {0};
     int err = bytes_append(&head, pub->headers.data, pub->headers.len);
 
-    if (pub->options->key && many) {
+    err = err ? err : message_key(pub, &key);
+    if (key.len) {
         err = err ? err
-                  : bytes_appendf(&head, "Idempotency-Key: %s-%llu\r\n", pub->options->key,
-                        (unsigned long long)pub->taken + 1);
-    } else if (pub->options->key) {
-        err = err ? err : bytes_appendf(&head, "Idempotency-Key: %s\r\n", pub->options->key);
+                  : bytes_appendf(
+                        &head, "Idempotency-Key: %.*s\r\n", (int)key.len, (const char *)key.data);
     }
     err = err ? err : bytes_append_byte(&head, 0);
     err = err ? err
               : client_http_post(&pub->http, (const char *)pub->target.data,
                     (const char *)head.data, message.data, message.len);
     bytes_fini(&head);
+    bytes_fini(&key);
+    return err;
+}
+
+/* bare: as others hear it. */
+static int append_redis(struct pub *pub, struct span message, struct span bare)
+{
+    struct bytes key = {0};
+    int err = message_key(pub, &key);
+    const struct client_append append = {
+        .channel = span_of(pub->channel.data, pub->channel.len),
+        .payload = message,
+        .twin = span_of(pub->redis_channel.data, pub->redis_channel.len),
+        .bare = bare,
+        .once = span_of(key.data, key.len),
+        .sharded = pub->options->sharded,
+    };
+
+    err = err ? err : client_redis_append(&pub->redis, &append);
+    bytes_fini(&key);
     return err;
 }
 
 static int publish_redis(struct pub *pub, struct span message)
 {
+    struct span bare = message;
     struct bytes envelope = {0};
     int err = 0;
 
@@ -340,11 +335,15 @@ static int publish_redis(struct pub *pub, struct span message)
         struct span room = span_of(pub->channel.data + prefix, pub->channel.len - prefix);
         const char *from = pub->options->from ? pub->options->from : "";
         err = client_room_envelope(&envelope, room, span_str(from), message);
-        message = span_of(envelope.data, envelope.len);
+        bare = span_of(envelope.data, envelope.len);
     }
-    err = err ? err
-              : client_redis_publish(
-                    &pub->redis, span_of(pub->redis_channel.data, pub->redis_channel.len), message);
+    if (pub->options->history) {
+        err = err ? err : append_redis(pub, message, bare);
+    } else {
+        err = err ? err
+                  : client_redis_publish(&pub->redis,
+                        span_of(pub->redis_channel.data, pub->redis_channel.len), bare);
+    }
     bytes_fini(&envelope);
     return err;
 }
@@ -372,7 +371,7 @@ static void publish_more(struct pub *pub)
         }
         int err = pub->options->redis ? publish_redis(pub, message) : publish_http(pub, message);
         pub->taken += 1;
-        pub->input_at += used;
+        lines_take(&pub->lines, used);
         if (err) {
             pub_unreachable(
                 pub, err == -EILSEQ ? "the room or sender is not UTF-8" : strerror(-err));
@@ -384,12 +383,9 @@ static void stdin_event(void *ctx, uint64_t id, uint32_t events)
 {
     struct pub *pub = ctx;
 
-    read_input(pub);
+    lines_read(&pub->lines);
     publish_more(pub);
-    /* What is left over is a line in the making, or lines that wait for the server or the rate. */
-    const uint8_t *rest = pub->input.data + pub->input_at;
-    size_t rest_len = pub->input.len - pub->input_at;
-    watch_input(pub, !rest_len || !memchr(rest, '\n', rest_len));
+    lines_settle(&pub->lines);
 }
 
 static void signal_event(void *ctx, uint64_t id, uint32_t events)
@@ -424,7 +420,7 @@ static void summary(const struct pub *pub)
         fprintf(stderr, ", cursor %.*s", (int)cursor.len, (const char *)cursor.data);
         bytes_fini(&cursor);
     }
-    if (pub->options->redis && fine && pub->receivers == 0) {
+    if (pub->options->redis && !pub->options->history && fine && pub->receivers == 0) {
         fprintf(stderr, "; nobody was subscribed in Redis");
     }
     if (fine > 1) {
@@ -506,6 +502,11 @@ static int make_target(struct pub *pub, char *err)
         }
     }
     CHECK(bad == 0);
+    if (!o->redis && (o->history || o->sharded)) {
+        snprintf(err, ARGS_ERR_MAX, "--%s needs --redis; over HTTP the gateway knows by itself",
+            o->history ? "history" : "sharded");
+        return -1;
+    }
     if (o->key && strpbrk(o->key, "\r\n")) {
         snprintf(err, ARGS_ERR_MAX, "--idempotency-key holds a line end");
         return -1;
@@ -526,14 +527,14 @@ static int start(struct pub *pub)
     loop_handle(pub->loop, KIND_SIGNAL, signal_event, pub);
     err = loop_watch(pub->loop, pub->signal_fd, KIND_SIGNAL, 0, LOOP_WATCH_IN);
     if (!err && !pub->payload) {
-        /* A regular file cannot be watched, and need not be. */
-        bool file = loop_watch(pub->loop, STDIN_FILENO, KIND_STDIN, 0, LOOP_WATCH_IN) != 0;
-        pub->input_state = file ? STDIN_FILE : STDIN_WATCHED;
+        lines_open(&pub->lines, pub->loop, KIND_STDIN);
     }
     pub->started_ns = clock_now_ns();
     pub->schedule = schedule_of(pub->started_ns, pub->options->rate);
     if (pub->options->redis) {
         err = err ? err : client_redis_init(&pub->redis, &pub->hub, &pub->url, &redis_events, pub);
+        pub->redis.history = pub->options->history;
+        pub->redis.sharded = pub->options->sharded;
         return err ? err : client_redis_open(&pub->redis);
     }
     return err ? err : client_http_init(&pub->http, &pub->hub, &pub->url, &http_events, pub);
@@ -588,7 +589,7 @@ int role_pub(int argc, char **argv)
     bytes_fini(&pub->channel);
     bytes_fini(&pub->target);
     bytes_fini(&pub->redis_channel);
-    bytes_fini(&pub->input);
+    lines_fini(&pub->lines);
     bytes_fini(&pub->headers);
     bytes_fini(&pub->cursor);
     mem_free(pub);

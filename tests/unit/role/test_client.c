@@ -111,7 +111,7 @@ static void publish_is_encoded_as_bytes(void **state)
     const char payload[] = "a\0b\r\n";
 
     assert_int_equal(
-        client_redis_encode(&out, span_str("workflow:events:u"), span_of(payload, 5)), 0);
+        client_redis_encode(&out, false, span_str("workflow:events:u"), span_of(payload, 5)), 0);
     static const char expected[] =
         "*3\r\n$7\r\nPUBLISH\r\n$17\r\nworkflow:events:u\r\n$5\r\na\0b\r\n\r\n";
     assert_int_equal(out.len, sizeof expected - 1);
