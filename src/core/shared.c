@@ -189,6 +189,7 @@ void shared_take(struct shard *shard, struct home *home, struct publication *pub
     uint64_t offset = pub->offset;
 
     if (!(pub->flags & PUBLICATION_NUMBERED)) {
+        shard->shared.ephemeral += 1;
         show_ephemeral(shard, home, pub);
         return;
     }
@@ -208,6 +209,7 @@ void shared_take(struct shard *shard, struct home *home, struct publication *pub
         show(shard, home, pub);
         shared_release_held(shard, home);
     } else {
+        shard->shared.holes += !shared->held_count;
         hold(home, pub);
         shared_fill(shard, home);
     }

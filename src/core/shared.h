@@ -46,8 +46,10 @@ struct shared {
     const struct shared_ports *ports; /* NULL: no namespace is shared. */
     struct mail_chain waiting;        /* Letters to be asked again at a tick. */
     uint32_t letters;                 /* Asked and not answered. */
+    uint64_t holes;                   /* Times that offsets jumped while home stood by. */
     uint64_t fetched;                 /* Missed, and fetched later. */
     uint64_t lost;                    /* Missed, and not kept any more. */
+    uint64_t ephemeral;               /* Came without a number. */
 };
 
 enum { SHARED_HELD_MAX = 1024, SHARED_HELD_BYTES_MAX = 1024 * 1024 };

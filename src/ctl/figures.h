@@ -49,6 +49,15 @@ struct figures_broker {
     uint64_t subscriptions, subscriptions_pending;
 };
 
+/* Histories that Redis keeps. */
+struct figures_shared {
+    bool on;
+    uint64_t appended, duplicates, append_failed, numbered, twins, ephemeral;
+    uint64_t holes, filled, lost;
+    uint64_t pages, page_events, read_failed, reads_open;
+    uint64_t reloads, renewals;
+};
+
 /* The durable history. */
 struct figures_store {
     bool on;
@@ -91,6 +100,7 @@ struct figures {
 
     struct figures_store store;
     struct figures_broker broker;
+    struct figures_shared shared;
 };
 
 /* Clients that stay connected: WebSockets and streams. */

@@ -280,6 +280,44 @@ static void write_broker(struct page *page, const struct figures *f)
     }
 }
 
+static void write_shared(struct page *page, const struct figures *f)
+{
+    const struct figures_shared *s = &f->shared;
+
+    if (!s->on) {
+        return;
+    }
+    counter(page, "fanout_shared_history_appended_total",
+        "Publications that the script in Redis numbered for us.", s->appended);
+    counter(page, "fanout_shared_history_duplicates_total",
+        "Publications it did not number: their idempotency keys had been used.", s->duplicates);
+    counter(page, "fanout_shared_history_append_failed_total",
+        "Publications it refused or never answered.", s->append_failed);
+    counter(page, "fanout_shared_history_messages_total",
+        "Messages with a cursor taken from Redis.", s->numbered);
+    counter(page, "fanout_shared_history_twins_total",
+        "Bare messages of the script that were swallowed; about one for each message.", s->twins);
+    counter(page, "fanout_shared_history_ephemeral_total",
+        "Messages without a cursor, kept nowhere: somebody uses plain PUBLISH.", s->ephemeral);
+    counter(page, "fanout_shared_history_holes_total",
+        "Times a jump of offsets showed that messages were missed.", s->holes);
+    counter(page, "fanout_shared_history_filled_total",
+        "Publications missed and fetched before those that followed.", s->filled);
+    counter(page, "fanout_shared_history_lost_total",
+        "Publications missed and not kept any more: listeners were told of a gap.", s->lost);
+    counter(page, "fanout_shared_history_pages_total", "Pages read from Redis.", s->pages);
+    counter(
+        page, "fanout_shared_history_page_messages_total", "Publications in them.", s->page_events);
+    counter(page, "fanout_shared_history_read_failed_total",
+        "Pages that Redis refused or never answered.", s->read_failed);
+    gauge(page, "fanout_shared_history_reads", "Pages asked for and not answered yet.",
+        (double)s->reads_open);
+    counter(page, "fanout_shared_history_script_reloads_total",
+        "Times Redis had forgotten the scripts and they were loaded again.", s->reloads);
+    counter(page, "fanout_shared_history_renewals_total",
+        "Epochs ended here since offsets went back, as after a fail-over.", s->renewals);
+}
+
 static double shard_value(const struct figures_shard *shard, int which)
 {
     const double values[] = {shard->connections, (double)shard->turns, shard->busy_seconds,
@@ -363,6 +401,7 @@ int metrics_append(struct bytes *out, const struct figures *figures)
     write_deliveries(&page, figures);
     write_latency(&page, figures);
     write_broker(&page, figures);
+    write_shared(&page, figures);
     write_store(&page, figures);
     write_shards(&page, figures);
     write_plain(&page, figures);

@@ -282,6 +282,7 @@ void redis_link_stats(const struct redis_link *link, struct redis_stats *ret_sta
 
     *ret_stats = link->stats;
     ret_stats->state = link->state;
+    ret_stats->has_history = link->options.history;
     if (link->state != REDIS_UP && link->down_since_ms > 0) {
         ret_stats->outage_ms += now_ms - link->down_since_ms;
     }

@@ -76,6 +76,20 @@ struct redis_events {
         void *ctx, uint64_t id, int err, const struct redis_page *page, const char *why);
 };
 
+/* Of shared histories. */
+struct redis_history_stats {
+    uint64_t appended;      /* Numbered by the script for us. */
+    uint64_t duplicates;    /* Not numbered: their idempotency keys had been used. */
+    uint64_t append_failed; /* Answered with an error, or never. */
+    uint64_t numbered;      /* Messages with a number handed over. */
+    uint64_t twins;         /* Bare messages swallowed. */
+    uint64_t pages;         /* Read. */
+    uint64_t page_events;   /* In them. */
+    uint64_t read_failed;
+    uint64_t reloads;  /* Times that Redis had forgotten the scripts. */
+    uint64_t renewals; /* Epochs that we had ended. */
+};
+
 struct redis_stats {
     enum redis_state state;
     uint64_t up_since_ms;       /* Loop time; 0 while not UP. */
@@ -99,6 +113,8 @@ struct redis_stats {
     uint64_t unanswered_bytes;  /* Published, not answered yet. */
     uint64_t subscriptions;     /* Confirmed patterns or channels. */
     uint64_t subscriptions_pending;
+    bool has_history;
+    struct redis_history_stats history;
 };
 
 /* Gives a link that does nothing yet. The loop's kinds socket_kind and resolve_kind become its

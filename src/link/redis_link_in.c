@@ -254,6 +254,7 @@ static int deliver_numbered(struct redis_link *link, const struct push *push)
         return 0;
     }
     redis_link_expect_twin(link, channel, payload);
+    link->stats.history.numbered += 1;
     count_message(link, payload);
     return 1;
 }
@@ -282,6 +283,7 @@ static bool deliver(struct redis_link *link, const struct push *push)
     }
     struct span channel = span_of(name.text, name.len);
     if (redis_link_is_twin(link, channel, payload)) {
+        link->stats.history.twins += 1;
         return true;
     }
     if (!link->events.on_message(link->events.ctx, channel, payload)) {

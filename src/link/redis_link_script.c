@@ -235,6 +235,7 @@ void redis_link_renew(struct redis_link *link, struct span channel, struct redis
     int r = may_call(link, 0);
     r = r ? r : keys_of(channel, span_of(NULL, 0), keys);
     r = r ? r : call(link, REDIS_SCRIPT_RENEW, keys, 2, args, COUNT_OF(args), 0);
+    link->stats.history.renewals += r == 0;
     if (r) {
         LOG(LOG_WARN, "redis.renew_failed", LOG_I("error", r));
     }
@@ -245,7 +246,10 @@ void redis_link_renew(struct redis_link *link, struct span channel, struct redis
 static void tell_appended(struct redis_link *link, uint64_t id, int err, struct redis_cursor cursor,
     bool duplicate, const char *why)
 {
+    struct redis_history_stats *stats = &link->stats.history;
+
     *(err == 0 ? &link->stats.published : &link->stats.publish_failed) += 1;
+    *(err ? &stats->append_failed : duplicate ? &stats->duplicates : &stats->appended) += 1;
     if (id != 0) {
         link->events.on_appended(link->events.ctx, id, err, cursor, duplicate, why);
     }
@@ -278,6 +282,9 @@ static void finish(struct redis_link *link, struct redis_command *command, struc
             err = -EPROTO;
             why = "Redis answers with something that is no page of history";
         }
+        struct redis_history_stats *stats = &link->stats.history;
+        *(err ? &stats->read_failed : &stats->pages) += 1;
+        stats->page_events += err ? 0 : page.count;
         link->events.on_page(link->events.ctx, command->id, err, &page, why);
     }
     mem_free(command);
@@ -288,6 +295,7 @@ static bool load_again(struct redis_link *link)
     struct redis_command *command;
 
     link->reloading = false;
+    link->stats.history.reloads += 1;
     if (load_all(link) != 0) {
         redis_link_fail(link, "no memory to load the scripts");
         return false;

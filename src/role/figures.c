@@ -21,7 +21,8 @@ struct figures_part {
     struct shard_stats core;
     struct ns_stats ns[CORE_NAMESPACES_MAX];
     struct figures_shard shard;
-    int64_t open_fds; /* Of the shard's own table; 0 when the asking shard sees them all. */
+    int64_t open_fds;     /* Of the shard's own table; 0 when the asking shard sees them all. */
+    struct shared shared; /* Counters only. */
     bool has_redis;
     struct redis_stats redis;
 };
@@ -46,6 +47,7 @@ static bool fill(struct gateway_shard *gs, struct gather_part *base)
     part->http = *http_server_stats(gs->server->http);
     part->core = shard->stats;
     memcpy(part->ns, shard->ns_stats, gs->snapshot->settings->ns_count * sizeof(part->ns[0]));
+    part->shared = shard->shared;
     part->shard = (struct figures_shard){
         .connections = gs->server->stats.clients,
         .turns = gs->turns,
@@ -182,6 +184,32 @@ static void put_redis(struct figures_broker *to, const struct redis_stats *from)
     };
 }
 
+static void put_history(struct figures_shared *to, const struct redis_stats *from)
+{
+    const struct redis_history_stats *history = &from->history;
+
+    to->on = from->has_history;
+    to->appended = history->appended;
+    to->duplicates = history->duplicates;
+    to->append_failed = history->append_failed;
+    to->numbered = history->numbered;
+    to->twins = history->twins;
+    to->pages = history->pages;
+    to->page_events = history->page_events;
+    to->read_failed = history->read_failed;
+    to->reloads = history->reloads;
+    to->renewals = history->renewals;
+}
+
+static void add_shared(struct figures_shared *to, const struct shared *from)
+{
+    to->ephemeral += from->ephemeral;
+    to->holes += from->holes;
+    to->filled += from->fetched;
+    to->lost += from->lost;
+    to->reads_open += from->letters;
+}
+
 static void put_store(struct figures_store *to, const struct gateway *gateway)
 {
     struct store_stats from;
@@ -249,12 +277,14 @@ static struct figures *add_up(const struct gateway_shard *gs, const struct gathe
         add_connections(f, &part->conn);
         add_http(&f->http, &part->http);
         add_core(&f->core, &part->core);
+        add_shared(&f->shared, &part->shared);
         for (uint32_t n = 0; n < f->ns_count; n++) {
             add_namespace(&f->ns[n].stats, &part->ns[n]);
         }
         f->shards[i] = part->shard;
         if (part->has_redis) {
             put_redis(&f->broker, &part->redis);
+            put_history(&f->shared, &part->redis);
         }
         f->process.open_fds += f->process.open_fds >= 0 ? part->open_fds : 0;
     }

@@ -225,6 +225,50 @@ for (const [mode, says] of Object.entries(MODES)) {
       assert.deepEqual((await a.get('/api/v1/channels/user:eph/history?since=begin')).json().events.map((e) => e.data), [{ n: 1 }, { n: 2 }])
     })
 
+    test('the figures tell of twins, holes, pages, scripts and plain publications', async (t) => {
+      const { redis, a, b } = await start(t)
+      const writer = await redis.client(t)
+      const call = (text) => writer.sendCommand(['FCALL', 'fanout_publish', '0', 'feed:fig', text])
+      const figures = async () => {
+        const metrics = await a.metrics()
+        return (name) => metrics.value(`fanout_shared_history_${name}`)
+      }
+      const client = await connect(t, a, '?channel=feed:fig')
+      await client.waitFrames(1)
+      const before = (await figures())('pages_total')
+      assert.ok(before >= 1, `${before} pages`)
+      await a.publish('feed:fig', 1, { idempotency_key: 'f' })
+      await a.publish('feed:fig', 1, { idempotency_key: 'f' })
+      await call('2')
+      await redis.cli(says.publish, 'fanout:ch:feed:fig', '"plain"')
+      await client.waitFrames(4)
+      let of = await figures()
+      const names = ['appended_total', 'duplicates_total', 'append_failed_total', 'messages_total', 'twins_total', 'ephemeral_total', 'holes_total', 'filled_total', 'lost_total']
+      assert.deepEqual(names.map(of), [1, 1, 0, 2, 2, 1, 0, 0, 0])
+
+      // A hole: numbers that nobody published. And events that came while the link was away.
+      a.signal('SIGSTOP')
+      await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      for (let n = 3; n < 10; n++) await call(String(n))
+      await redis.cli('XTRIM', 'fanout:history:{feed:fig}', 'MAXLEN', '4')
+      a.signal('SIGCONT')
+      await until('the rest', () => numbers(client).includes(9))
+      await redis.cli('HSET', 'fanout:meta:{feed:fig}', 'last', '11')
+      await call('12')
+      await until('what follows the hole', () => numbers(client).includes(12))
+      of = await figures()
+      assert.deepEqual(['holes_total', 'filled_total', 'lost_total', 'renewals_total'].map(of), [1, 5, 5, 0])
+      assert.ok(of('pages_total') > before && of('page_messages_total') >= 5)
+      assert.equal(of('reads'), 0)
+
+      await readyBecomes(b, 200, 15_000)
+      await redis.cli('SCRIPT', 'FLUSH')
+      await a.publish('feed:fig', 'again')
+      assert.equal((await figures())('script_reloads_total'), 1)
+      const other = await startServer(t, { redis, args: ['--redis-mode', mode] })
+      assert.deepEqual((await other.metrics()).matching(/shared_history/), [], 'only where there is such a history')
+    })
+
     test('what was published while nobody listened anywhere is in the history', async (t) => {
       const { redis, a, b } = await start(t)
       const writer = await redis.client(t)

@@ -68,6 +68,7 @@ static void each_sample_stands_below_its_one_help_and_type(void **state)
 {
     struct fixture *f = *state;
     f->figures.broker.redis = true;
+    f->figures.shared.on = true;
     char family[128] = "", seen[16384] = " ";
     int samples = 0;
 
@@ -188,6 +189,10 @@ static void an_embedded_broker_has_no_redis_figures(void **state)
     f->figures.broker.redis = true;
     f->figures.broker.path_age_seconds = 2.5;
     assert_true(value(f, "fanout_delivery_path_age_seconds") == 2.5);
+    assert_null(strstr(page(f), "fanout_shared_history")); /* There is none. */
+    f->figures.shared.on = true;
+    f->figures.shared.lost = 7;
+    assert_int_equal(value(f, "fanout_shared_history_lost_total"), 7);
 }
 
 static void descriptors_nobody_counted_are_left_out(void **state)
