@@ -38,10 +38,12 @@ static bool default_dir(const struct gateway *gateway, char *out, size_t cap)
         len = snprintf(parent, sizeof(parent), "/var/lib");
     } else if (state && state[0] == '/') {
         len = snprintf(parent, sizeof(parent), "%s", state);
+    } else if (home && home[0] == '/') {
+        len = snprintf(parent, sizeof(parent), "%s/.local/state", home);
     } else {
-        len = snprintf(parent, sizeof(parent), "%s/.local/state", home ? home : "");
+        return false;
     }
-    if (len <= 8 || (size_t)len >= sizeof(parent)) {
+    if ((size_t)len >= sizeof(parent)) {
         return false;
     }
     len = gateway->port ? snprintf(out, cap, "%s/fanout/%u", parent, gateway->port)

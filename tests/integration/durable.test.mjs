@@ -6,7 +6,8 @@
 // - a directory that is not usable is a sentence; what is fed by Redis begins an epoch and keeps what it had
 // - GET /api/v1/runs/{id}/events: complete, in order, as published, since, limit, ETag/304, status, 404
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe } from 'node:test'
 import { assertError, connect, fanout, shared, startRedis, startServer, tempDir, test, until } from '../support/harness.mjs'
@@ -23,7 +24,23 @@ async function house(t, args = []) {
 
 async function killed(server) { server.expectCode = null; server.signal('SIGKILL'); await server.exited }
 
+/** A /var/lib of its own, where this machine lets root have one. */
+function ownVarLib() {
+  const mine = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /var/lib && exec "$@"', 'sh']
+  return spawnSync(mine[0], [...mine.slice(1), 'true']).status === 0 ? mine : []
+}
+
 describe('durable history', () => {
+  test('without --data it is where this platform keeps state, for root too', async (t) => {
+    const home = tempDir(t, 'home')
+    const root = process.getuid() === 0
+    const server = await startServer(t, { env: { FANOUT_DATA: '', HOME: home }, prefix: root ? ownVarLib() : [] })
+    const dir = root ? `/var/lib/fanout/${server.port}` : join(home, '.local/state/fanout', String(server.port))
+    t.after(() => rmSync(dir, { recursive: true, force: true }))
+    assert.match(server.output, new RegExp(`ev=store.open dir=${dir} `))
+    assert.equal((await server.post('/api/v1/publish?ack=durable', { channel: 'user:a', data: 1 })).status, 200)
+  })
+
   test('a user\'s events and cursors outlive kill -9; a room\'s do not', async (t) => {
     const { server, start } = await house(t)
     const cursors = []
