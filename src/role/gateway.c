@@ -194,9 +194,13 @@ static void drain_expired(struct timer *timer, void *ctx)
     stop_all(gateway);
 }
 
+/* A supervisor may tell the process and its group: what comes this close behind is the same signal. */
+#define SAME_SIGNAL_NS 500000000ull
+
 static void begin_drain(struct gateway *gateway, int signal)
 {
     gateway->draining = true;
+    gateway->drain_began_ns = loop_now_ns(gateway->shards[0].loop);
     gateway_unlisten(gateway);
     LOG(LOG_INFO, "drain", LOG_S("signal", strsignal(signal)),
         LOG_U("connections", gauge_value(&gateway->connections)),
@@ -222,6 +226,10 @@ static void on_signal(void *ctx, uint64_t id, uint32_t events)
             gateway_reload(gateway);
         } else if (signal == SIGTERM || signal == SIGINT) {
             if (gateway->draining) {
+                if (loop_now_ns(gateway->shards[0].loop) - gateway->drain_began_ns <
+                    SAME_SIGNAL_NS) {
+                    continue;
+                }
                 LOG(LOG_WARN, "exit", LOG_S("reason", "second signal"));
                 _exit(1);
             }

@@ -81,6 +81,7 @@ struct gateway {
     struct timer drain_timer;
     uint32_t started_count, drained_count;
     int start_error;
+    uint64_t drain_began_ns;
     bool draining;
     bool unix_bound; /* Files of unix sockets are ours to remove. */
     int exit_code;

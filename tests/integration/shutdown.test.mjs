@@ -5,7 +5,7 @@
 // - with Redis: events published before the signal arrive; the exit is clean with Redis gone, too
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
-import { connect, LONG, SLOW, startRedis, startServer, test, until } from '../support/harness.mjs'
+import { connect, LONG, sleep, SLOW, startRedis, startServer, test, until } from '../support/harness.mjs'
 import { rawConnect, rawWs } from '../support/raw.mjs'
 
 const leave = async (server, ms = 20_000 * SLOW) => {
@@ -95,10 +95,22 @@ describe('SIGTERM', () => {
       try { return (await server.get('/ready', { ms: 500 })).status !== 200 } catch { return true }
     })
     assert.equal(server.exit, null)
+    await sleep(600)
     const started = performance.now()
     server.signal('SIGTERM')
     await server.gone(3000 * SLOW)
     assert.ok(performance.now() - started < 2000 * SLOW)
+  })
+
+  // `timeout` tells the child and then its group; so does many a supervisor.
+  test('one signal that comes twice is one', async (t) => {
+    const server = await startServer(t)
+    const client = await connect(t, server, '?username=told')
+    server.signal('SIGTERM')
+    server.signal('SIGINT')
+    server.signal('SIGTERM')
+    assert.equal((await client.waitClosed(10_000)).code, 1012)
+    assert.equal((await server.gone()).code, 0)
   })
 
   test('SIGINT drains like SIGTERM', async (t) => {
