@@ -13,7 +13,8 @@
 //   some of them plain ASCII) are left out
 // - a room takes 1 MiB: for the cases of 4 to 16 MiB the limits are raised
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { startServer } from '../support/harness.mjs'
 
@@ -22,8 +23,15 @@ const HOME = join(ROOT, 'build/autobahn')
 const LEFT_OUT = ['1.2.1', '9.4.2', '9.4.3', '9.4.4', '9.4.5', '9.4.6', '9.4.7', '9.4.8', '9.4.9', '9.8.1', '12.2.*', '12.3.*', '12.5.*']
 const cases = process.argv.length > 2 ? process.argv.slice(2) : ['1.*', '2.*', '3.*', '4.*', '5.*', '6.*', '7.*', '9.*', '10.*', '12.*', '13.*']
 
+/** Those of pyenv, whose python2.7 on the PATH runs only where 2.7 is the version chosen. */
+function pyenv2() {
+  const versions = join(process.env.PYENV_ROOT ?? join(homedir(), '.pyenv'), 'versions')
+  if (!existsSync(versions)) return []
+  return readdirSync(versions).filter((name) => name.startsWith('2.7')).map((name) => join(versions, name, 'bin/python2.7'))
+}
+
 function python2() {
-  for (const name of [process.env.PYTHON2, 'python2.7', 'python2'].filter(Boolean)) {
+  for (const name of [process.env.PYTHON2, 'python2.7', 'python2', ...pyenv2()].filter(Boolean)) {
     try {
       if (/^2\.7/.test(execFileSync(name, ['-c', 'import sys; print(sys.version)'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))) return name
     } catch { /* the next one */ }
@@ -43,6 +51,7 @@ if (!existsSync(join(site, 'autobahntestsuite'))) {
   execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', site, 'autobahntestsuite==0.8.2'], { stdio: 'inherit' })
 }
 
+rmSync(join(HOME, 'report'), { recursive: true, force: true }) // Never the counts of another run.
 const undo = []
 const server = await startServer({ after: (fn) => undo.push(fn) }, { args: ['--namespace', 'room:outbox_messages=100000,outbox_bytes=64MiB', '--ws-read-bytes-room', '64MiB'] })
 const spec = join(HOME, 'spec.json')
@@ -58,10 +67,12 @@ if (ran.status !== 0) console.error(ran.stderr)
 for (const fn of undo.reverse()) await fn()
 
 const report = JSON.parse(readFileSync(join(HOME, 'report/index.json'), 'utf8')).fanout
-const GOOD = new Set(['OK', 'INFORMATIONAL', 'UNIMPLEMENTED'])
+const GOOD = new Set(['OK', 'INFORMATIONAL'])
+/** What offers a window smaller than ours alone: declined, as RFC 7692 allows. */
+const MAY_DECLINE = /^13\.[35]\./
 const rows = Object.entries(report)
-const count = (word) => rows.filter(([, r]) => r.behavior === word).length
-const bad = rows.filter(([, r]) => !GOOD.has(r.behavior) && r.behavior !== 'NON-STRICT' || !GOOD.has(r.behaviorClose))
+const count = (word) => rows.filter(([id, r]) => r.behavior === word).length
+const bad = rows.filter(([id, r]) => !GOOD.has(r.behavior) && r.behavior !== 'NON-STRICT' && !(r.behavior === 'UNIMPLEMENTED' && MAY_DECLINE.test(id)) || !GOOD.has(r.behaviorClose))
 for (const [id, r] of rows) if (r.behavior === 'NON-STRICT' || r.behavior === 'UNIMPLEMENTED') console.log(`  ${id} ${r.behavior}`)
 for (const [id, r] of bad) console.log(`  FAILED ${id}: ${r.behavior}, close ${r.behaviorClose}; build/autobahn/report/${r.reportfile}`)
 console.log(`${rows.length} cases: ${count('OK')} ok, ${count('NON-STRICT')} not strict, ${count('INFORMATIONAL')} informational, ${count('UNIMPLEMENTED')} unimplemented, ${bad.length} failed; not judged: ${LEFT_OUT.join(' ')}`)
