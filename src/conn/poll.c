@@ -161,11 +161,25 @@ static bool is_ready(struct poll *poll)
            poll->sure_len >= ANSWER_BYTES;
 }
 
+/* With nothing waiting, all before the positions is in the answer or did not fit the filter: it need not
+ * be looked through again by the next poll. Without a filter they stand where the last event does. */
+static void move_on(struct conn_server *server, struct poll *poll)
+{
+    if (poll->overrun || poll->client->sub.outbox) {
+        return;
+    }
+    positions_follow(poll->positions, server->shard, &poll->client->sub);
+    for (uint32_t i = 0; i < poll->positions->count; i++) {
+        poll->sure[i] = poll->positions->items[i].cursor;
+    }
+}
+
 /* What is on its way still goes into the answer; when some of it is lost the rest is of no use. */
 static void leave_if_ready(struct conn_server *server, struct poll *poll)
 {
     if (!poll->leaving && is_ready(poll)) {
         poll->leaving = true;
+        move_on(server, poll);
         shard_leave_all(server->shard, &poll->client->sub, !poll->overrun);
     }
 }

@@ -5,7 +5,8 @@
  * answer. Pages of the replay come first; the first events that are there answer it, and it leaves its
  * channels. What arrives between two polls is in history, where the cursor continues. If more comes
  * at once than the namespace's outbox holds, the answer stops before it and the next one replays it, so
- * a poll loses nothing that history keeps.
+ * a poll loses nothing that history keeps. What a filter leaves out is behind the answer's cursor as
+ * well, so that the next poll does not look through it again.
  */
 #ifndef CONN_POLL_H
 #define CONN_POLL_H

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "conn/target.h"
 #include "core/mail.h"
+#include "core/shard.h"
 
 enum { EXPORTED_BYTES_MIN = 22, POSITIONS_MAX = 1000 };
 
@@ -82,6 +83,18 @@ void positions_reach(struct positions *positions, uint64_t hash, uint64_t offset
             positions->changed = positions->changed || offset > item->cursor.offset;
             item->cursor.offset = offset > item->cursor.offset ? offset : item->cursor.offset;
             return;
+        }
+    }
+}
+
+void positions_follow(
+    struct positions *positions, const struct shard *shard, struct subscriber *sub)
+{
+    for (uint32_t i = 0; i < sub->subscription_count; i++) {
+        uint64_t hash;
+        struct cursor cursor;
+        if (shard_place(shard, sub, i, &hash, &cursor)) {
+            positions_reach(positions, hash, cursor.offset);
         }
     }
 }

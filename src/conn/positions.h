@@ -16,6 +16,8 @@
 #include "base/pack.h"
 #include "core/cursor.h"
 
+struct shard;
+struct subscriber;
 struct target;
 
 struct position {
@@ -53,6 +55,10 @@ void positions_set(
 
 /* All up to this offset waits or is lost. */
 void positions_reach(struct positions *positions, uint64_t hash, uint64_t offset);
+
+/* Moves on past what the filters of its subscriptions let go by (shard_place()). */
+void positions_follow(
+    struct positions *positions, const struct shard *shard, struct subscriber *sub);
 
 /* The state that is worst. */
 uint8_t positions_state(const struct positions *positions);

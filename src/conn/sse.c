@@ -60,16 +60,22 @@ static bool send_head(struct conn_server *server, struct client *client)
     return send(server, client, err ? err : append_padding(text));
 }
 
+static int append_positions(struct client *client, struct bytes *out)
+{
+    int err = bytes_append_str(out, "id: ");
+
+    err = err ? err : positions_append(out, client->positions);
+    client->positions->changed = false;
+    return err ? err : bytes_append_byte(out, '\n');
+}
+
 static bool send_positions(struct conn_server *server, struct client *client)
 {
     struct bytes *text = &server->text;
 
     text->len = 0;
-    int err = bytes_append_str(text, "id: ");
-    err = err ? err : positions_append(text, client->positions);
-    err = err ? err : bytes_append_str(text, "\n\n");
-    client->positions->changed = false;
-    return send(server, client, err);
+    int err = append_positions(client, text);
+    return send(server, client, err ? err : bytes_append_byte(text, '\n'));
 }
 
 /* Until every channel is answered the list would have holes, and who came back with it would miss what
@@ -127,6 +133,28 @@ void sse_restarted(
     }
 }
 
+/* A filter lets most events go by in silence. Whoever comes back with the id of the last one that fitted
+ * would have all of them looked through again or, once that is forgotten, hear reset for no reason: so
+ * the heartbeat says how far the stream has come. A block without data moves the reader's last id and
+ * dispatches nothing. */
+static int append_progress(struct conn_server *server, struct client *client, struct bytes *out)
+{
+    struct cursor cursor;
+    uint64_t hash;
+
+    if (client->positions) {
+        positions_follow(client->positions, server->shard, &client->sub);
+        return owes_positions(client) ? append_positions(client, out) : 0;
+    }
+    if (client->sub.subscription_count != 1 ||
+        !shard_place(server->shard, &client->sub, 0, &hash, &cursor)) {
+        return 0;
+    }
+    char id[CURSOR_TEXT_MAX];
+    cursor_format(cursor, id);
+    return bytes_appendf(out, "id: %s\n", id);
+}
+
 /* A reader that takes nothing needs none: what waits for it is sign enough. */
 void sse_heartbeat(struct conn_server *server, struct client *client)
 {
@@ -134,9 +162,14 @@ void sse_heartbeat(struct conn_server *server, struct client *client)
         return;
     }
     client->sub.life_tick = conn_tick_now(server);
-    if (!client->sub.outbox) {
-        client_write(server, client, ":\n\n", 3);
+    if (client->sub.outbox) {
+        return;
     }
+    struct bytes *text = &server->text;
+    text->len = 0;
+    int err = bytes_append_str(text, ":\n");
+    err = err ? err : append_progress(server, client, text);
+    send(server, client, err ? err : bytes_append_byte(text, '\n'));
 }
 
 void sse_end(

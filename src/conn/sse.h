@@ -33,7 +33,7 @@ void sse_restarted(
 /* What waits is sent now, or (done) is all sent: the cursor list goes behind it. */
 void sse_flush(struct conn_server *server, struct client *client, bool done);
 
-/* A comment, so that proxies see life. */
+/* A comment, so that proxies see life; of a filtered stream also how far it has come. */
 void sse_heartbeat(struct conn_server *server, struct client *client);
 
 /* The policy `disconnect` ends it: what waited is lost. */

@@ -77,6 +77,11 @@ void channel_release(struct shard *shard, struct channel *channel)
     mem_free(channel);
 }
 
+static bool is_filtered(const struct shard *shard, uint16_t view)
+{
+    return view_types(&shard->views, view).len;
+}
+
 struct class *class_get(
     struct shard *shard, struct channel *channel, uint8_t framing, uint16_t view)
 {
@@ -87,8 +92,10 @@ struct class *class_get(
             return class;
         }
     }
-    bool is_first = channel->first.place == CLASS_UNUSED;
-    struct further_class *further = is_first ? NULL : mem_try_alloc(sizeof(*further));
+    bool filtered = is_filtered(shard, view);
+    bool is_first = channel->first.place == CLASS_UNUSED && !filtered;
+    size_t size = filtered ? sizeof(struct filtered_class) : sizeof(struct further_class);
+    struct further_class *further = is_first ? NULL : mem_try_zalloc(size);
     if (!is_first && !further) {
         return NULL;
     }
@@ -258,6 +265,28 @@ void class_hand_over(struct shard *shard, struct class *class, struct subscriber
         }
     }
     entry->from = class->published; /* Nothing is left on the way. */
+}
+
+/* What home says comes in order, so a cursor of this epoch only moves on. */
+void class_pass(struct shard *shard, struct class *class, struct cursor cursor)
+{
+    struct filtered_class *filtered = (struct filtered_class *)class;
+
+    if (is_filtered(shard, class->view)) {
+        filtered->passed = cursor;
+        filtered->known = true;
+    }
+}
+
+bool class_passed(const struct shard *shard, const struct class *class, struct cursor *ret_cursor)
+{
+    const struct filtered_class *filtered = (const struct filtered_class *)class;
+
+    if (!is_filtered(shard, class->view) || class->flow || !filtered->known) {
+        return false;
+    }
+    *ret_cursor = filtered->passed;
+    return true;
 }
 
 uint32_t class_pending(const struct class *class, uint32_t index)

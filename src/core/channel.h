@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/table.h"
 #include "core/batch.h"
+#include "core/cursor.h"
 
 struct channel;
 struct shard;
@@ -53,6 +54,15 @@ struct class
 struct further_class {
     struct class class;
     struct channel *channel;
+};
+
+/* What a class with a filter is allocated as; never inside its channel. */
+struct filtered_class {
+    struct further_class further; /* First. */
+    /* All of the channel up to here is in the class's flow or passed it by. Its listeners hear of the
+     * few that fit: without this their cursors would stay behind the channel for as long as none does. */
+    struct cursor passed;
+    bool known; /* passed says something: not yet, after an import. */
 };
 
 struct flow {
@@ -162,6 +172,13 @@ void class_append_lost(
 struct flow *flow_get(struct shard *shard, struct class *class);
 void flow_seal(struct flow *flow);
 void flow_release(struct shard *shard, struct flow *flow);
+
+/* The channel has come to this cursor, whether the publication is in the class's flow or does not fit.
+ * Nothing for a class without a filter. */
+void class_pass(struct shard *shard, struct class *class, struct cursor cursor);
+
+/* How far its listeners have come, if the class has a filter and nothing is on the way to them. */
+bool class_passed(const struct shard *shard, const struct class *class, struct cursor *ret_cursor);
 
 /* How many messages are on the way to entry `index` of the class and not yet brought to it. */
 uint32_t class_pending(const struct class *class, uint32_t index);

@@ -126,6 +126,9 @@ static void append_to_classes(
         if (class->place != CLASS_UNUSED && (types.len == 0 || filter_match(types, type))) {
             class_append(shard, class, pub);
         }
+        if (types.len && !(pub->flags & PUBLICATION_EPHEMERAL)) {
+            class_pass(shard, class, (struct cursor){pub->epoch, pub->offset});
+        }
     }
 }
 
@@ -380,6 +383,15 @@ static void forget_doomed(struct shard *shard, struct subscriber *sub)
             return;
         }
     }
+}
+
+bool shard_place(const struct shard *shard, struct subscriber *sub, uint32_t i, uint64_t *ret_hash,
+    struct cursor *ret_cursor)
+{
+    const struct class *class = subscriber_at(sub, i)->class;
+
+    *ret_hash = class->channel->hash;
+    return !sub->outbox && class_passed(shard, class, ret_cursor);
 }
 
 void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver)

@@ -191,6 +191,11 @@ MUST_USE int shard_history(struct shard *shard, struct span name, struct since s
 void shard_each_pending(const struct shard *shard, const struct subscriber *sub,
     void (*fn)(void *ctx, const struct shard_asked *asked), void *ctx);
 
+/* Where the subscriber stands in its i-th subscription, if that has a filter and nothing of it is on the
+ * way or waits: ahead of the last event it got, most likely. *ret_hash is the channel's. */
+bool shard_place(const struct shard *shard, struct subscriber *sub, uint32_t i, uint64_t *ret_hash,
+    struct cursor *ret_cursor);
+
 /* Leaves all channels. deliver: what is on its way to this subscriber still goes into its outbox;
  * otherwise it is dropped(closed). */
 void shard_leave_all(struct shard *shard, struct subscriber *sub, bool deliver);

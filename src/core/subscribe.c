@@ -209,13 +209,15 @@ static void pause_replay(
 
 /* Makes it a member of its class. Returns 0 or -ENOMEM. */
 static int attach(struct shard *shard, struct subscriber *sub, struct channel *channel,
-    const struct pending *pending)
+    const struct pending *pending, const struct mail_subscribe *answer)
 {
     struct class *class = class_get(shard, channel, pending->framing, pending->view);
     int err = class ? class_join(shard, class, sub) : -ENOMEM;
 
     if (err && class) {
         class_release(shard, class);
+    } else if (class) {
+        class_pass(shard, class, answer->cursor);
     }
     return err;
 }
@@ -238,7 +240,7 @@ static void work_in(struct shard *shard, struct subscriber *sub, struct pending 
     struct channel *channel = pending_channel(shard, pending);
     bool more = answer->more;
 
-    if (answer->failed || (!more && attach(shard, sub, channel, pending) != 0)) {
+    if (answer->failed || (!more && attach(shard, sub, channel, pending, answer) != 0)) {
         tell_answer(shard, NULL, pending, answer);
         shard_doom(shard, sub); /* No memory to serve it: it may try again elsewhere. */
         more = false;
@@ -296,6 +298,7 @@ static void restart_class(struct shard *shard, struct class *class, struct curso
         shard->ports.restarted(
             shard->ports.ctx, sub, class->framing, channel_name(class_channel(class)), cursor);
     }
+    class_pass(shard, class, cursor);
 }
 
 void shard_hear_epoch(struct shard *shard, struct mail_epoch *mail)

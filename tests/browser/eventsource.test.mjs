@@ -1,5 +1,6 @@
 // Chromium's own EventSource as the client. Proves:
 // - onmessage fires for events by user and by channel; notices have names of their own
+// - a block without data is no event, and moves the id all the same
 // - it comes back by itself, with its last id, and misses nothing: one channel, and several
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
@@ -22,7 +23,7 @@ const received = (page, count) => until(`${count} events in the page`, async () 
 
 describe("Chromium's EventSource, behind nginx", () => {
   const at = shared(async (t) => {
-    const server = await startServer(t)
+    const server = await startServer(t, { args: ['--namespace', 'few:history_messages=5'] })
     return { server, nginx: await startNginx(t, server) }
   })
   const pageOf = (t) => openPage(t, `${at.nginx.url}/health`)
@@ -46,6 +47,20 @@ describe("Chromium's EventSource, behind nginx", () => {
     const book = await received(page, 3)
     assert.deepEqual(book.got, ['1', '2', '3'])
     assert.deepEqual(book.states.map(({ state }) => state), ['live', 'replayed'])
+  })
+
+  test('a block that is only an id moves the id it comes back with, and is no event', async (t) => {
+    const page = await pageOf(t)
+    await open(page, '/sse?channel=few:1&types=mine')
+    for (let i = 0; i < 20; i++) await at.server.publish('few:1', { type: 'other' })
+    const row = (await at.server.get('/api/v1/connections?channel=few:1')).json().connections[0]
+    await new Promise((done) => setTimeout(done, 16_000)) // Nothing can be seen of it in the page.
+    assert.equal((await at.server.delete(`/api/v1/connections/${row.id}`)).status, 204)
+    await at.server.publish('few:1', { type: 'mine' })
+    const book = await received(page, 1)
+    assert.deepEqual(book.states.map(({ state }) => state), ['live', 'replayed'])
+    assert.match(book.states[1].cursor, /:20$/)
+    assert.equal(book.got.length, 1)
   })
 
   test('several channels go on from the list that came by itself', async (t) => {

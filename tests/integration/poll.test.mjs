@@ -90,6 +90,32 @@ describe('GET /poll', () => {
     assert.deepEqual(data(room), [{ type: 'b' }])
   })
 
+  test('what a filter lets by is not looked through again, nor missed when history forgets it', async (t) => {
+    const server = await startServer(t, { args: ['--namespace', 'few:history_messages=5'] })
+    const others = async (count) => { for (let i = 0; i < count; i++) await server.publish('few:1', { type: 'other' }) }
+    let { cursor } = await poll(server, 'channel=few:1&types=mine&wait=0')
+    for (let round = 1; round <= 3; round++) {
+      await others(4)
+      const before = cursor
+      const late = await poll(server, `channel=few:1&types=mine&since=${cursor}&wait=${round % 2}`)
+      assert.deepEqual([late.events, late.state], [[], 'replayed'])
+      assert.match(late.cursor, new RegExp(`:${4 * round}$`))
+      assert.equal((await poll(server, `channel=few:1&types=mine&since=${late.cursor}&wait=0`)).cursor, late.cursor)
+      assert.equal((await poll(server, `channel=few:1&types=mine&since=${before}&wait=0`)).cursor, late.cursor)
+      cursor = late.cursor
+    }
+    const meanwhile = poll(server, `channel=few:1&types=mine&since=${cursor}&wait=2`)
+    await waiting(server, 'few:1')
+    await others(20)
+    cursor = (await meanwhile).cursor
+    assert.match(cursor, /:32$/)
+    const answer = poll(server, `channel=few:1&types=mine&since=${cursor}&wait=20`)
+    await waiting(server, 'few:1')
+    await others(20)
+    await server.publish('few:1', { type: 'mine' })
+    assert.deepEqual(data(await answer), [{ type: 'mine' }])
+  })
+
   test('an answer is bounded: the rest comes with the next ones', async () => {
     for (let i = 0; i < 64; i++) await at.server.publishRaw('big:1', JSON.stringify(i + 'y'.repeat(50_000)))
     let cursor = 'begin', polls = 0

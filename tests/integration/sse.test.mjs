@@ -2,6 +2,7 @@
 // - head, padding and retry hint; envelopes with ids for channel=, payloads line by line for username=
 //   and room=, binary ones apart; nothing that a payload holds can break out of its event
 // - Last-Event-ID beats since; of several channels the list of cursors resumes each where it was
+// - a filtered stream hears with its heartbeats how far it has come, so that it can come back
 // - slow readers hear of gaps, disconnect ends them; a reader that never writes is not idle
 // - the listing, DELETE, SIGTERM; behind an nginx that buffers, also when it dies
 import assert from 'node:assert/strict'
@@ -229,6 +230,37 @@ describe('slow readers', () => {
     await stream.waitMessages(1)
     assert.equal(socket.closed, null)
   })
+})
+
+test('a filter lets everything by: heartbeats bring the id along, and history may forget what passed', async (t) => {
+  const server = await startServer(t, { args: ['--namespace', 'few:history_messages=5'] })
+  const follow = async (query, ends) => {
+    const channels = [...query.matchAll(/channel=([^&]+)/g)].map(([, channel]) => channel)
+    const first = await open(t, server, `${query}&types=mine`)
+    await first.waitStates(channels.length)
+    await server.publish(channels[0], { type: 'mine', n: 1 })
+    await first.waitMessages(1)
+    for (const channel of channels) for (let i = 0; i < 20; i++) await server.publish(channel, { type: 'other' })
+    await until(`the id of ${query} has moved`, () => first.lastEventId.replace(/\w+:/g, '') === ends, { ms: 25_000 })
+    assert.deepEqual(first.json.flat().map(({ data }) => data.n), [1])
+    first.abort()
+    await server.publish(channels[0], { type: 'mine', n: 2 })
+    const second = await open(t, server, `${query}&types=mine`, { lastEventId: first.lastEventId })
+    await second.waitMessages(1)
+    assert.deepEqual(second.json.flat().map(({ data }) => data.n), [2])
+    assert.ok(second.states.every(({ state }) => state !== 'reset'), JSON.stringify(second.states))
+  }
+  const unfiltered = async () => {
+    const stream = await open(t, server, '?username=plain')
+    await stream.waitStates(1)
+    const [blocks, comments] = [stream.blocks.length, stream.comments.length]
+    await until('a heartbeat', () => stream.comments.length > comments, { ms: 25_000 })
+    assert.equal(stream.blocks.length, blocks, 'a comment and no more')
+  }
+  await Promise.all([
+    follow('?channel=few:one', '21'), follow('?channel=few:a&channel=few:b', '21,20'),
+    follow('?channel=few:packed&batch_ms=20', '21'), unfiltered()
+  ])
 })
 
 test('SIGTERM: what was published is delivered, each stream hears when to come back, and ends', async (t) => {

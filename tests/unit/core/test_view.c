@@ -189,6 +189,58 @@ static void only_what_passes_is_delivered_and_owed(void **state)
     rig_fini(&rig);
 }
 
+/* The offset of the client's place, or 0. */
+static uint64_t place(struct rig_client *client)
+{
+    uint64_t hash;
+    struct cursor cursor;
+
+    assert_int_equal(client->sub.subscription_count, 1);
+    return shard_place(rig.shards[client->shard].shard, &client->sub, 0, &hash, &cursor)
+               ? cursor.offset
+               : 0;
+}
+
+static void a_filtered_place_moves_with_the_channel(void **state)
+{
+    (void)state;
+    start();
+    publish("{\"type\":\"c\"}");
+    struct rig_client *all = follow("", 0, "begin"), *some = follow("a", 0, "begin");
+    assert_int_equal(place(some), 1); /* What was replayed did not fit. */
+    publish("{\"type\":\"b\"}");
+    assert_int_equal(place(some), 2);
+    publish("{\"type\":\"a\"}");
+    publish("{\"type\":\"b\"}");
+    assert_int_equal(place(some), 4);
+    assert_string_equal(rig_sent(some), "3={\"type\":\"a\"};");
+    assert_int_equal(place(all), 0); /* Its events say so. */
+    home_new_epoch(shard0(), span_str("room:x"));
+    rig_run(&rig);
+    publish("{\"type\":\"b\"}");
+    assert_int_equal(place(some), 5);
+    rig_fini(&rig);
+}
+
+/* Whoever came back with such a cursor would miss what is still under way. */
+static void a_place_is_not_told_while_something_is_on_the_way(void **state)
+{
+    (void)state;
+    start();
+    struct rig_client *slow = follow("a", 0, ""), *packed = follow("a", 1000, "");
+    slow->room = 0;
+    publish("{\"type\":\"a\"}");
+    publish("{\"type\":\"b\"}");
+    assert_int_equal(place(slow), 0);
+    assert_int_equal(place(packed), 0);
+    rig_writable(slow, -1);
+    pass(1000);
+    assert_int_equal(place(slow), 2);
+    assert_int_equal(place(packed), 2);
+    rig_transfer(&rig, 2, (struct rig_client *[]){slow, packed}, 2);
+    rig_fini(&rig);
+}
+
 static void events_are_gathered_until_the_time_is_up(void **state)
 {
     (void)state;
@@ -307,6 +359,8 @@ int main(void)
         cmocka_unit_test(equal_views_are_one_and_go_with_their_last_user),
         cmocka_unit_test(so_many_views_and_no_more),
         cmocka_unit_test(only_what_passes_is_delivered_and_owed),
+        cmocka_unit_test(a_filtered_place_moves_with_the_channel),
+        cmocka_unit_test(a_place_is_not_told_while_something_is_on_the_way),
         cmocka_unit_test(events_are_gathered_until_the_time_is_up),
         cmocka_unit_test(who_comes_late_gets_no_event_twice),
         cmocka_unit_test(a_replay_is_one_bundle_a_page),
