@@ -393,6 +393,7 @@ static void begin(struct conn_server *server, struct client *client, struct http
     poll->lost_before = lost(&client->sub);
     poll->late = wait_ms == 0;
     timer_start(server->loop, &poll->timer, wait_ms ? wait_ms : HOME_MS, timed_out, poll);
+    http_await(x);
     client->protocol = CLIENT_POLL;
     client->kind = (uint8_t)kind_of(target);
     client->poll = poll;

@@ -19,7 +19,7 @@ enum {
 struct http_session {
     struct http_server *server;
     struct http_session *next_free;
-    struct http_reader *reader;
+    struct http_reader *reader; /* NULL: given back until the reply, see http_await(). */
     struct http_exchange x;
     struct timer timer;
     struct bytes held; /* Came while a reply was outstanding. */
@@ -35,6 +35,7 @@ struct http_session {
     bool closed;
     bool taken;
     bool in_body;
+    bool awaits; /* The handler said that its answer takes a while. */
 };
 
 struct http_server {
@@ -44,6 +45,8 @@ struct http_server {
     struct http_stats stats;
     struct http_session *pool;
     uint32_t pool_count;
+    struct http_reader *readers[POOL_MAX]; /* Of sessions that await their reply. */
+    uint32_t reader_count;
     struct bytes out; /* Scratch for one reply. */
 };
 
@@ -67,17 +70,26 @@ static void session_free(struct http_session *session)
     mem_free(session);
 }
 
+static void pool_free(struct http_server *server)
+{
+    while (server->pool) {
+        struct http_session *session = server->pool;
+        server->pool = session->next_free;
+        session_free(session);
+    }
+    server->pool_count = 0;
+    while (server->reader_count) {
+        http_reader_destroy(server->readers[--server->reader_count]);
+    }
+}
+
 void http_server_destroy(struct http_server *server)
 {
     if (!server) {
         return;
     }
     CHECK(server->stats.sessions == 0);
-    while (server->pool) {
-        struct http_session *session = server->pool;
-        server->pool = session->next_free;
-        session_free(session);
-    }
+    pool_free(server);
     bytes_fini(&server->out);
     mem_free(server);
 }
@@ -91,12 +103,40 @@ const struct http_stats *http_server_stats(const struct http_server *server)
 void http_server_reload(struct http_server *server, const struct http_options *options)
 {
     server->options = *options;
-    while (server->pool) {
-        struct http_session *session = server->pool;
-        server->pool = session->next_free;
-        session_free(session);
+    pool_free(server);
+}
+
+/* ---- readers ---- */
+
+/* A reader is most of a session, and of no use until there is a reply. */
+static void give_reader(struct http_session *session)
+{
+    struct http_server *server = session->server;
+
+    session->x.request = NULL;
+    if (server->reader_count < POOL_MAX) {
+        http_reader_reset(session->reader);
+        server->readers[server->reader_count++] = session->reader;
+    } else {
+        http_reader_destroy(session->reader);
     }
-    server->pool_count = 0;
+    session->reader = NULL;
+}
+
+/* Ready for the next request. False: there is no memory. */
+static bool renew_reader(struct http_session *session)
+{
+    struct http_server *server = session->server;
+
+    if (session->reader) {
+        http_reader_reset(session->reader);
+    } else if (server->reader_count) {
+        session->reader = server->readers[--server->reader_count];
+    } else if (http_reader_create(&server->options.limits, &session->reader) != 0) {
+        session->reader = NULL;
+        return false;
+    }
+    return true;
 }
 
 /* ---- life ---- */
@@ -134,17 +174,20 @@ struct http_session *http_session_begin(struct http_server *server, uint64_t pee
         server->pool_count -= 1;
     } else {
         session = mem_try_zalloc(sizeof(*session));
-        if (!session || http_reader_create(&server->options.limits, &session->reader) != 0) {
-            mem_free(session);
+        if (!session) {
             return NULL;
         }
     }
     session->server = server;
+    if (!renew_reader(session)) {
+        mem_free(session);
+        return NULL;
+    }
     session->next_free = NULL;
     session->route = NULL;
     session->busy = session->waits = session->last = session->ended = false;
     session->closed = session->taken = session->in_body = false;
-    session->raw_lost = session->restoring = false;
+    session->raw_lost = session->restoring = session->awaits = false;
     session->x =
         (struct http_exchange){.session = session, .peer = peer, .app = server->options.app};
     server->stats.sessions += 1;
@@ -161,7 +204,7 @@ void http_session_end(struct http_session *session)
     CHECK(!session->deferred_input);
     timer_stop(&session->timer);
     server->stats.sessions -= 1;
-    if (server->pool_count == POOL_MAX) {
+    if (server->pool_count == POOL_MAX || !session->reader) {
         session_free(session);
         return;
     }
@@ -253,6 +296,9 @@ static void serve(struct http_session *session)
     timer_stop(&session->timer);
     session->busy = true;
     session->route->handler(&session->x);
+    if (session->awaits && session->busy) {
+        give_reader(session);
+    }
 }
 
 /* The head is there, the body is not. */
@@ -471,8 +517,9 @@ static void after_reply(struct http_session *session)
     session->busy = false;
     session->in_body = false;
     session->route = NULL;
+    session->awaits = false;
     session->x.request = NULL;
-    http_reader_reset(session->reader);
+    session->last = !renew_reader(session) || session->last;
     if (session->last) {
         close_session(session);
         return;
@@ -556,6 +603,11 @@ void http_take_over(struct http_exchange *x)
     CHECK(session->busy);
     session->taken = true;
     timer_stop(&session->timer);
+}
+
+void http_await(struct http_exchange *x)
+{
+    x->session->awaits = true;
 }
 
 int http_query(const struct http_exchange *x, const char *name, struct bytes *out)

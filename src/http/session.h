@@ -3,7 +3,7 @@
  * A session reads requests, finds their handler and writes replies, one at a time: what a client
  * pipelines waits until the reply before it is out. It exists from the first byte (or accept) until
  * the connection is idle between requests, is upgraded, or closes; sessions and their readers are
- * pooled. A handler answers at once, or keeps the exchange and answers later: the exchange lives
+ * pooled, and one whose answer takes a while does without its reader (http_await()). A handler answers at once, or keeps the exchange and answers later: the exchange lives
  * until it is answered or its connection is gone, whichever comes first, and http_exchange_find()
  * tells which.
  *
@@ -142,6 +142,10 @@ void http_reply_with(struct http_exchange *x, int status, const char *content_ty
 
 /* Answers {"error":{"code":…,"message":…}}. */
 void http_reply_error(struct http_exchange *x, int status, const char *code, const char *message);
+
+/* The answer may take long: what reading needs is given back meanwhile, so that a session which waits is
+ * small. */
+void http_await(struct http_exchange *x);
 
 /* The connection is not HTTP any more: the caller will write the 101 itself, and end the session once
  * its input call returns (HTTP_INPUT_TAKEN, or resume when the request was pipelined). */

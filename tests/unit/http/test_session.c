@@ -71,6 +71,12 @@ static void later(struct http_exchange *x)
     note(x, "later");
 }
 
+static void await(struct http_exchange *x)
+{
+    http_await(x);
+    note(x, "await"); /* The request is there as long as the handler runs. */
+}
+
 static void take(struct http_exchange *x)
 {
     note(x, "take");
@@ -80,6 +86,7 @@ static void take(struct http_exchange *x)
 static const struct route routes[] = {
     {"/once", ROUTE_GET | ROUTE_POST, at_once},
     {"/later", ROUTE_GET | ROUTE_POST, later},
+    {"/await", ROUTE_GET | ROUTE_POST, await},
     {"/take", ROUTE_GET, take},
     {0},
 };
@@ -207,6 +214,44 @@ static void what_is_pipelined_waits_for_a_late_reply(void **state)
     assert_int_equal(replies("200"), 4);
     assert_true(http_session_idle(t.session));
     assert_true(t.resumed > 0);
+    stop();
+}
+
+static void an_awaited_reply_keeps_the_order_as_well(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(input(POST("/await", "1", "a") POST("/once", "1", "b") GET("/await") "GET /o"),
+        HTTP_INPUT_MORE);
+    assert_string_equal(seen(), "await(a)");
+    assert_int_equal(input("nce HTTP/1.1\r\n"), HTTP_INPUT_MORE);
+    answer_late();
+    assert_string_equal(seen(), "await(a)once(b)await()");
+    answer_late();
+    assert_int_equal(input("Host: h\r\n\r\n"), HTTP_INPUT_IDLE);
+    assert_string_equal(seen(), "await(a)once(b)await()once()");
+    assert_int_equal(replies("200"), 4);
+    stop();
+}
+
+/* Most of a session's memory is for reading. */
+static void who_awaits_a_reply_lends_its_reader(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(input(GET("/once") GET("/await")), HTTP_INPUT_MORE);
+    assert_int_equal(bytes_reserve(&t.out, 1000), 0);
+    mem_fail_after(1); /* For the session itself. */
+    struct http_session *other = http_session_begin(t.server, PEER);
+    assert_non_null(other);
+    mem_fail_after(-1);
+    struct http_exchange *x = http_session_exchange(t.session);
+    mem_fail_after(0); /* There is no other one. */
+    http_reply(x, 200, "text/plain", "late", 4);
+    mem_fail_after(-1);
+    assert_int_equal(replies("200"), 2);
+    assert_int_equal(t.finished, 1); /* It is answered, and can be asked no more. */
+    http_session_end(other);
     stop();
 }
 
@@ -451,6 +496,8 @@ int main(void)
         cmocka_unit_test(a_request_is_answered_whole_or_in_single_bytes),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
         cmocka_unit_test(what_is_pipelined_waits_for_a_late_reply),
+        cmocka_unit_test(an_awaited_reply_keeps_the_order_as_well),
+        cmocka_unit_test(who_awaits_a_reply_lends_its_reader),
         cmocka_unit_test(too_much_behind_an_unanswered_request_stops_reading),
         cmocka_unit_test(a_reply_after_the_end_of_the_session_finds_nobody),
         cmocka_unit_test(a_last_request_says_so_and_finishes),
