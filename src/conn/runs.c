@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/check.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "conn/server.h"
 #include "core/filter.h"
 #include "core/run_index.h"
@@ -16,14 +18,14 @@ enum {
     PAGE_EVENTS = 1000,
     PAGE_BYTES = 1024 * 1024,
     RUNS_BYTES_MAX = 32 * 1024 * 1024, /* Of a shard's runs, those just asked for excepted. */
-    ETAG_MAX = RUN_ID_MAX + 24,
+    ETAG_MAX = 3 * RUN_ID_MAX + 48,
 };
 
 struct waiter {
     struct waiter *next;
     uint64_t peer;
-    uint32_t since, limit; /* Events to leave out, and to give at most. */
-    char if_none_match[ETAG_MAX];
+    uint64_t since, limit; /* Events to leave out, and to give at most. */
+    char if_none_match[];  /* All of them, as one list. */
 };
 
 /* A run as text. */
@@ -162,6 +164,20 @@ static const char *status_after(struct conn_server *server, const char *status, 
     return status;
 }
 
+/* Payloads are opaque: whatever is no JSON becomes a string, so that the answer stays JSON. */
+static int append_event(struct bytes *out, struct span payload)
+{
+    if (json_valid(payload.data, payload.len)) {
+        return bytes_append(out, payload.data, payload.len);
+    }
+    if (utf8_valid(payload.data, payload.len)) {
+        return json_append_string(out, payload.data, payload.len);
+    }
+    int err = bytes_append_byte(out, '"');
+    err = err ? err : base64_encode(out, payload.data, payload.len);
+    return err ? err : bytes_append_byte(out, '"');
+}
+
 /* Returns 0 or -ENOMEM (nothing changed). */
 static int add_event(struct conn_server *server, struct polled_run *run, struct span payload)
 {
@@ -179,7 +195,7 @@ static int add_event(struct conn_server *server, struct polled_run *run, struct 
         run->cap = cap;
     }
     int err = before ? bytes_append_byte(&run->events, ',') : 0;
-    err = err ? err : bytes_append(&run->events, payload.data, payload.len);
+    err = err ? err : append_event(&run->events, payload);
     runs->bytes += run->events.cap - cap_before;
     if (err) {
         run->events.len = before;
@@ -204,8 +220,9 @@ static struct span events_span(const struct polled_run *run, uint32_t first, uin
 
 static int append_body(struct bytes *out, const struct polled_run *run, const struct waiter *waiter)
 {
-    uint32_t first = waiter->since < run->count ? waiter->since : run->count;
-    uint32_t last = run->count - first > waiter->limit ? first + waiter->limit : run->count;
+    uint32_t first = waiter->since < run->count ? (uint32_t)waiter->since : run->count;
+    uint32_t last =
+        run->count - first > waiter->limit ? first + (uint32_t)waiter->limit : run->count;
     struct span id = id_of(run), events = events_span(run, first, last);
 
     out->len = 0;
@@ -214,6 +231,37 @@ static int append_body(struct bytes *out, const struct polled_run *run, const st
     err = err ? err : bytes_append_str(out, ",\"events\":[");
     err = err || !events.len ? err : bytes_append(out, events.data, events.len);
     return err ? err : bytes_appendf(out, "],\"status\":\"%s\"}\n", run->status);
+}
+
+/* Has history let go of its first events, or will it soon? */
+static bool is_cut(const struct conn_server *server, const struct polled_run *run)
+{
+    const struct core_settings *settings = server->shard->settings;
+    const struct ns_settings *ns = &settings->ns[settings_ns(settings, span_str("run"))];
+
+    return run->count >= ns->history_messages || run->events.len >= ns->history_bytes / 2;
+}
+
+/* A quote cannot stand in a tag. Of a run that is cut the number stays as it is while the events change:
+ * then where it ends is in the tag, too. */
+static void format_etag(
+    const struct conn_server *server, const struct polled_run *run, char out[ETAG_MAX])
+{
+    struct span id = id_of(run);
+    size_t len = 0;
+
+    out[len++] = '"';
+    for (size_t i = 0; i < id.len; i++) {
+        bool quote = id.data[i] == '"';
+        memcpy(out + len, quote ? (const uint8_t *)"%22" : id.data + i, quote ? 3 : 1);
+        len += quote ? 3 : 1;
+    }
+    len += (size_t)snprintf(out + len, ETAG_MAX - len, "-%u", run->count);
+    if (is_cut(server, run)) {
+        len += (size_t)snprintf(
+            out + len, ETAG_MAX - len, "-%llu", (unsigned long long)run->cursor.offset);
+    }
+    snprintf(out + len, ETAG_MAX - len, "\"");
 }
 
 /* `W/` and lists are understood as far as a client repeats what it was given. */
@@ -238,8 +286,7 @@ static void answer(
         http_reply_error(x, 404, "not_found", "no event of this run is known here");
         return;
     }
-    struct span id = id_of(run);
-    snprintf(etag, sizeof(etag), "\"%.*s-%u\"", (int)id.len, (const char *)id.data, run->count);
+    format_etag(server, run, etag);
     const struct http_header headers[] = {
         {span_str("ETag"), span_str(etag)},
         {span_str("Cache-Control"), span_str("no-cache")},
@@ -356,38 +403,61 @@ bool runs_answered(struct conn_server *server, const struct mail_subscribe *answ
 
 /* ---- GET /api/v1/runs/{id}/events ---- */
 
-static bool read_number(struct http_exchange *x, const char *name, uint32_t preset, uint32_t *ret)
+/* Digits; so many that they mean more than there can be are as good. */
+static bool read_number(struct http_exchange *x, const char *name, uint64_t *ret)
 {
     struct bytes text = {0};
-    int64_t number = preset;
     int got = http_query(x, name, &text);
-    bool good = got == 0 || (got == 1 && json_int64(span_of(text.data, text.len), &number) == 0 &&
-                                number >= 0 && number <= UINT32_MAX);
+    bool good = got == 0 || (got == 1 && text.len);
 
+    *ret = 0;
+    for (size_t i = 0; i < text.len && good; i++) {
+        unsigned digit = text.data[i] - (unsigned)'0';
+        good = digit <= 9;
+        *ret = *ret > UINT32_MAX ? *ret : *ret * 10 + digit;
+    }
+    *ret = got ? *ret : UINT64_MAX;
     bytes_fini(&text);
-    *ret = (uint32_t)number;
     return good;
 }
 
-static struct waiter *waiter_new(struct http_exchange *x, uint32_t since, uint32_t limit)
+static bool is_condition(const struct http_header *header)
 {
-    struct waiter *waiter = mem_try_zalloc(sizeof(*waiter));
-    struct span tag = http_request_header(x->request, "If-None-Match");
+    return span_equal_nocase(header->name, span_str("If-None-Match"));
+}
 
+/* Several fields of that name are one list. */
+static struct waiter *waiter_new(struct http_exchange *x, uint64_t since, uint64_t limit)
+{
+    const struct http_request *request = x->request;
+    size_t len = 1;
+
+    for (size_t i = 0; i < request->header_count; i++) {
+        len += is_condition(&request->headers[i]) ? request->headers[i].value.len + 1 : 0;
+    }
+    struct waiter *waiter = mem_try_zalloc(sizeof(*waiter) + len);
     if (!waiter) {
         return NULL;
     }
     waiter->peer = x->peer;
     waiter->since = since;
     waiter->limit = limit;
-    if (tag.len < sizeof(waiter->if_none_match)) {
-        memcpy(waiter->if_none_match, tag.len ? tag.data : (const uint8_t *)"", tag.len);
+    char *at = waiter->if_none_match;
+    for (size_t i = 0; i < request->header_count; i++) {
+        struct span value = request->headers[i].value;
+        if (is_condition(&request->headers[i]) && value.len) {
+            at += at == waiter->if_none_match ? 0 : 1;
+            memcpy(at, value.data, value.len);
+            at += value.len;
+            *at = ',';
+        }
     }
+    *at = 0;
     return waiter;
 }
 
 static void begin(struct conn_server *server, struct http_exchange *x, struct span name,
-    uint32_t since, uint32_t limit)
+    uint64_t since, uint64_t limit)
 {
     struct polled_run *run = run_get(server, name);
     struct waiter *waiter = run ? waiter_new(x, since, limit) : NULL;
@@ -406,7 +476,7 @@ static void begin(struct conn_server *server, struct http_exchange *x, struct sp
 void runs_handler(struct http_exchange *x)
 {
     struct bytes name = {0};
-    uint32_t since, limit;
+    uint64_t since, limit;
     int err = bytes_append_str(&name, "run:");
 
     err = err ? err : url_decode_path(&name, x->params[0]);
@@ -414,12 +484,13 @@ void runs_handler(struct http_exchange *x)
         http_reply_error(x, 503, "no_memory", "no memory for the request");
     } else if (err || !run_id_check(span_of(name.data + PREFIX, name.len - PREFIX))) {
         http_reply_error(x, 404, "not_found", "this is no run's id");
-    } else if (!read_number(x, "since", 0, &since)) {
+    } else if (!read_number(x, "since", &since)) {
         http_reply_error(
             x, 400, "bad_query", "since: the number of events already seen is expected");
-    } else if (!read_number(x, "limit", UINT32_MAX, &limit)) {
+    } else if (!read_number(x, "limit", &limit)) {
         http_reply_error(x, 400, "bad_query", "limit: a number is expected");
     } else {
+        since = since == UINT64_MAX ? 0 : since;
         begin(x->app, x, span_of(name.data, name.len), since, limit);
     }
     bytes_fini(&name);

@@ -2,6 +2,7 @@
  *
  * A run that is polled is kept as text, so that a poll costs a look at what is new: a letter to the
  * home of run:{id} and, mostly, a 304. Bounded in bytes; what was not asked for longest goes first.
+ * An event that is no JSON, which only a publisher to run:{id} itself can bring about, is a string here.
  */
 #ifndef CONN_RUNS_H
 #define CONN_RUNS_H

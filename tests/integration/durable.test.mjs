@@ -201,6 +201,53 @@ describe('runs', () => {
     assert.equal((await poll('room-run')).status, 404)
   })
 
+  test('conditions: weak, in lists, in several fields, long ones; HEAD; a 304 has no body', async () => {
+    await publish('user:c', { run_id: 'cond' })
+    await until('it is there', async () => (await poll('cond')).status === 200)
+    const hit = ['"cond-1"', 'W/"cond-1"', '"a", W/"cond-1"', '*', ['"a"', '"cond-1"'], `"${'x'.repeat(2000)}", "cond-1"`]
+    for (const tag of hit) assert.equal((await poll('cond', '', { 'If-None-Match': tag })).status, 304, String(tag))
+    for (const tag of ['"cond-2"', 'cond-1', '"xcond-1"', '']) assert.equal((await poll('cond', '', { 'If-None-Match': tag })).status, 200, tag)
+    const head = await at.server.request('HEAD', '/api/v1/runs/cond/events')
+    assert.deepEqual([head.status, head.headers.etag, head.body.length], [200, '"cond-1"', 0])
+    assert.equal(head.headers['content-length'], String((await poll('cond')).body.length))
+    assert.equal((await at.server.request('HEAD', '/api/v1/runs/none/events')).status, 404)
+    await at.server.publishRaw('run:a"b', '{}')
+    assert.equal((await poll('a%22b')).headers.etag, '"a%22b-1"')
+  })
+
+  test('since and limit may be as large as they like', async () => {
+    await publish('user:c', { run_id: 'far' })
+    await until('it is there', async () => (await poll('far')).status === 200)
+    for (const far of ['4294967296', '9'.repeat(30)]) {
+      assert.deepEqual((await poll('far', `?since=${far}`)).json().events, [])
+      assert.equal((await poll('far', `?limit=${far}`)).json().events.length, 1)
+    }
+    for (const query of ['since=', 'since=1.5', 'limit=1e3', 'limit=%20']) assertError(await poll('far', `?${query}`), 400, 'bad_query')
+  })
+
+  test('byte for byte; what is no JSON is a string, so that the answer is JSON all the same', async () => {
+    const odd = '{ "type" :\t"a",\r\n "run_id": "bytes", "n":1.0e3 , "u":"\\u0041" }'
+    await at.server.publishRaw('user:c', odd)
+    await until('it is there', async () => (await poll('bytes')).status === 200)
+    assert.equal((await poll('bytes')).body.toString(), `{"run_id":"bytes","events":[${odd}],"status":"running"}\n`)
+    for (const payload of ['hello "you"', '', Buffer.from([0xff, 1])]) await at.server.publishRaw('run:odd', payload)
+    assert.deepEqual((await poll('odd')).json().events, ['hello "you"', '', '/wE='])
+  })
+
+  test('once history lets go of a run\'s first events, no ETag means two things', async (t) => {
+    const server = await startServer(t, { args: ['--namespace', 'run:history_messages=100,durability=none'] })
+    const get = (headers) => server.get('/api/v1/runs/long/events', { headers })
+    const more = async (from, to) => { for (let i = from; i < to; i++) await server.publishRaw('run:long', `{"i":${i}}`) }
+    await more(0, 99)
+    assert.equal((await get()).headers.etag, '"long-99"')
+    await more(99, 300)
+    const before = await get()
+    assert.equal((await get({ 'If-None-Match': before.headers.etag })).status, 304)
+    await more(300, 500)
+    const after = await get({ 'If-None-Match': before.headers.etag })
+    assert.deepEqual(after.json().events.map(({ i }) => i), Array.from({ length: 100 }, (_, n) => 400 + n))
+  })
+
   test('run:{id} can be followed like any channel', async (t) => {
     const client = await connect(t, at.server, '?channel=run:live&types=workflow_*')
     await client.waitFrames(1)
