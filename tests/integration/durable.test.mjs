@@ -257,3 +257,19 @@ describe('runs', () => {
     assert.equal(client.json[1].data.type, 'workflow_completed')
   })
 })
+
+// Redis carries payloads alone, so a gateway cannot tell a repetition from a second event that says the same:
+// whoever publishes the same twice on purpose must find it twice (docs/operations.md, "Runs").
+test('over Redis an event for several channels is in its run once per channel, on every gateway alike', async (t) => {
+  const redis = await startRedis(t)
+  const gateways = [await startServer(t, { redis }), await startServer(t, { redis })]
+  const publish = (body) => gateways[0].post('/api/v1/publish', body)
+  assert.equal((await publish({ channels: ['user:x', 'user:y', 'room:z'], data: { run_id: 'multi' } })).status, 200)
+  assert.equal((await publish({ channel: 'user:x', data: { run_id: 'single' } })).status, 200)
+  for (const n of [1, 2]) assert.equal((await publish({ channel: 'user:x', data: { run_id: 'twice' } })).status, 200, `${n}`)
+  for (const gateway of gateways) {
+    const count = async (id) => (await gateway.get(`/api/v1/runs/${id}/events`)).json().events?.length
+    await until('the last one is there', async () => await count('twice') === 2)
+    assert.deepEqual([await count('multi'), await count('single')], [2, 1], 'a room\'s envelope names no run')
+  }
+})
