@@ -394,6 +394,11 @@ enum http_input http_session_input(
         return HTTP_INPUT_TAKEN;
     }
     if (used < len && bytes_append(&session->held, data + used, len - used) != 0) {
+        if (session
+                ->busy) { /* The answer that is outstanding is not about these: it is the last. */
+            session->last = true;
+            return HTTP_INPUT_MORE;
+        }
         refuse(session, 503, "no_memory", "no memory for the request");
         return HTTP_INPUT_CLOSED;
     }

@@ -255,6 +255,24 @@ static void who_awaits_a_reply_lends_its_reader(void **state)
     stop();
 }
 
+/* Whoever is to answer still finds its exchange. */
+static void without_memory_for_what_is_pipelined_the_reply_is_the_last(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(input(GET("/later")), HTTP_INPUT_MORE);
+    mem_fail_after(0);
+    enum http_input got = input(GET("/once"));
+    mem_fail_after(-1);
+    assert_int_equal(got, HTTP_INPUT_MORE);
+    answer_late();
+    assert_int_equal(replies("200"), 1);
+    assert_int_equal(replies("503"), 0);
+    assert_non_null(strstr(text_of(&t.out), "Connection: close"));
+    assert_int_equal(t.finished, 1);
+    stop();
+}
+
 static void too_much_behind_an_unanswered_request_stops_reading(void **state)
 {
     (void)state;
@@ -498,6 +516,7 @@ int main(void)
         cmocka_unit_test(what_is_pipelined_waits_for_a_late_reply),
         cmocka_unit_test(an_awaited_reply_keeps_the_order_as_well),
         cmocka_unit_test(who_awaits_a_reply_lends_its_reader),
+        cmocka_unit_test(without_memory_for_what_is_pipelined_the_reply_is_the_last),
         cmocka_unit_test(too_much_behind_an_unanswered_request_stops_reading),
         cmocka_unit_test(a_reply_after_the_end_of_the_session_finds_nobody),
         cmocka_unit_test(a_last_request_says_so_and_finishes),
