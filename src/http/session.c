@@ -1,14 +1,11 @@
 #include "http/session.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "proto/http1_write.h"
-#include "proto/url.h"
 #include "rt/loop.h"
 
 enum {
@@ -578,29 +575,6 @@ void http_reply_with(struct http_exchange *x, int status, const char *content_ty
     after_reply(session);
 }
 
-void http_reply(
-    struct http_exchange *x, int status, const char *content_type, const void *body, size_t len)
-{
-    http_reply_with(x, status, content_type, NULL, 0, body, len);
-}
-
-void http_reply_error(struct http_exchange *x, int status, const char *code, const char *message)
-{
-    struct bytes body = {0};
-    struct http_header retry = {span_str("Retry-After"), span_str("1")};
-
-    if (bytes_append_str(&body, "{\"error\":{\"code\":") != 0 ||
-        json_append_string(&body, code, strlen(code)) != 0 ||
-        bytes_append_str(&body, ",\"message\":") != 0 ||
-        json_append_string(&body, message, strlen(message)) != 0 ||
-        bytes_append_str(&body, "}}\n") != 0) {
-        body.len = 0;
-    }
-    http_reply_with(
-        x, status, "application/json", &retry, status == 503 ? 1 : 0, body.data, body.len);
-    bytes_fini(&body);
-}
-
 void http_take_over(struct http_exchange *x)
 {
     struct http_session *session = x->session;
@@ -613,17 +587,4 @@ void http_take_over(struct http_exchange *x)
 void http_await(struct http_exchange *x)
 {
     x->session->awaits = true;
-}
-
-int http_query(const struct http_exchange *x, const char *name, struct bytes *out)
-{
-    struct span cursor = x->request->query, key, value;
-
-    while (url_query_next(&cursor, &key, &value)) {
-        if (span_equal(key, span_str(name))) {
-            int err = url_decode_query(out, value);
-            return err ? err : 1;
-        }
-    }
-    return 0;
 }
