@@ -390,7 +390,7 @@ bool shard_place(const struct shard *shard, struct subscriber *sub, uint32_t i, 
 {
     const struct class *class = subscriber_at(sub, i)->class;
 
-    *ret_hash = class->channel->hash;
+    *ret_hash = class_channel(class)->hash;
     return !sub->outbox && class_passed(shard, class, ret_cursor);
 }
 
