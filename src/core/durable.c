@@ -326,17 +326,9 @@ static int closed_clear(void *ctx, struct store_clear *letter)
     return -ESHUTDOWN;
 }
 
-static int closed_anew(void *ctx, struct store_anew *letter)
-{
-    (void)ctx;
-    (void)letter;
-    return -ESHUTDOWN;
-}
-
 void durable_close(struct shard *shard)
 {
-    static const struct store_ports closed = {
-        NULL, closed_append, closed_read, closed_clear, closed_anew};
+    static const struct store_ports closed = {NULL, closed_append, closed_read, closed_clear};
 
     if (shard->durable.ports) {
         shard->durable.ports = &closed;

@@ -16,7 +16,6 @@ enum {
     HISTORY_GENERATION_SHIFT = 40,
     HISTORY_GENERATION_MAX = 8191, /* Offsets stay below 2^53. */
     HISTORY_STORE_ID_BITS = 40,
-    HISTORY_SERIAL_MAX = (1 << 24) - 1,
 };
 
 /* What a channel's durable history reaches from and to. Offsets; 0 where there is none. */

@@ -6,7 +6,7 @@
  * not taken: -EBUSY past a bound (try again later), -EMSGSIZE an append of more bytes than an eighth of
  * the disk budget, -ESHUTDOWN when the store is closing.
  *
- * Requests to change something (append, clear, anew) are carried out in the order they were given by
+ * Requests to change something (append, clear) are carried out in the order they were given by
  * each shard. A read sees every append that was answered before it was asked for.
  */
 #ifndef CORE_STORE_H
@@ -28,7 +28,7 @@ struct store_identity {
     uint64_t secret[2];  /* As lasting: what idempotency keys and channels are to be hashed with, so
                           * that they mean the same after a restart. */
     uint32_t generation; /* Offsets are given from history_start(generation) + 1 on. */
-    uint32_t serial;     /* Of the epoch. */
+    uint32_t serial;     /* Of the epochs of what it keeps; home counts on from its own. */
 };
 
 /* What all letters begin with. */
@@ -115,20 +115,11 @@ struct store_clear {
     char name[NAME_MAX_BYTES];
 };
 
-/* Begins a new epoch: a new generation and the next serial. What was kept is no longer shown, and
- * space is won back in the background. Answered once it is durable, with the new identity. When
- * generations are used up the answer has a new store_id, and nothing of the old store is left. */
-struct store_anew {
-    struct store_letter letter;
-    struct store_identity identity;
-};
-
 struct store_ports {
     void *ctx;
     MUST_USE int (*append)(void *ctx, struct store_append *letter);
     MUST_USE int (*read)(void *ctx, struct store_read *letter);
     MUST_USE int (*clear)(void *ctx, struct store_clear *letter);
-    MUST_USE int (*anew)(void *ctx, struct store_anew *letter);
 };
 
 #endif

@@ -145,6 +145,7 @@ static int draw_identity(struct format_meta *meta)
     }
     *meta = (struct format_meta){
         .version = FORMAT_VERSION,
+        .epoch_generation = 1,
         .store_id = random[0] & ((1ull << HISTORY_STORE_ID_BITS) - 1),
         .secret = {random[1], random[2]},
         .next_channel_id = 1,
@@ -152,28 +153,19 @@ static int draw_identity(struct format_meta *meta)
     return 0;
 }
 
-int db_next_generation(
-    const struct db *db, MDB_txn *txn, bool next_serial, struct format_meta *meta)
+int db_next_generation(const struct db *db, MDB_txn *txn, struct format_meta *meta)
 {
     const MDB_dbi tables[] = {db->channels, db->records, db->recent, db->once};
     struct format_meta next = *meta;
     int r = 0;
 
-    if (next.generation >= HISTORY_GENERATION_MAX ||
-        (next_serial && next.serial >= HISTORY_SERIAL_MAX)) {
+    if (next.generation >= HISTORY_GENERATION_MAX) {
         r = draw_identity(&next);
-        /* Channels and keys are hashed with the secret by a process that is running: it stays. */
-        memcpy(next.secret, meta->secret, sizeof(next.secret));
         for (size_t i = 0; i < COUNT_OF(tables) && r == 0; i++) {
             r = db_err(mdb_drop(txn, tables[i], 0));
         }
-    } else if (next_serial) {
-        next.serial += 1;
     }
     next.generation += 1;
-    if (next_serial || next.generation == 1) {
-        next.epoch_generation = next.generation;
-    }
     if (r == 0) {
         r = db_put_meta(db, txn, &next);
     }
@@ -230,7 +222,7 @@ static int make_or_open(struct db *db, MDB_txn *txn, struct format_meta *meta, c
         say(why, "%s: is damaged: who wrote it cannot be read; %s", db->data_path, remedy);
         return -EBADMSG;
     }
-    return r ? r : db_next_generation(db, txn, false, meta);
+    return r ? r : db_next_generation(db, txn, meta);
 }
 
 static int begin(struct db *db, struct format_meta *meta, char why[DB_WHY_MAX])

@@ -38,8 +38,7 @@ MUST_USE int db_put_meta(const struct db *db, MDB_txn *txn, const struct format_
 MUST_USE int db_get_meta(const struct db *db, MDB_txn *txn, struct format_meta *ret_meta);
 
 /* The next generation; when there is none, a new identity, and the tables are emptied. */
-MUST_USE int db_next_generation(
-    const struct db *db, MDB_txn *txn, bool next_serial, struct format_meta *meta);
+MUST_USE int db_next_generation(const struct db *db, MDB_txn *txn, struct format_meta *meta);
 
 /* Bytes of the pages in use, as this transaction sees them. */
 MUST_USE int db_used_bytes(const struct db *db, MDB_txn *txn, uint64_t *ret_bytes);

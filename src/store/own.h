@@ -10,7 +10,7 @@
 #include "store/db.h"
 #include "store/store.h"
 
-enum store_request { STORE_APPEND, STORE_READ, STORE_CLEAR, STORE_ANEW, STORE_STOP };
+enum store_request { STORE_APPEND, STORE_READ, STORE_CLEAR, STORE_STOP };
 
 typedef _Atomic uint64_t store_count;
 

@@ -171,17 +171,6 @@ static int port_clear(void *ctx, struct store_clear *letter)
     return 0;
 }
 
-static int port_anew(void *ctx, struct store_anew *letter)
-{
-    struct store *store = ctx;
-
-    if (is_closing(store)) {
-        return -ESHUTDOWN;
-    }
-    give(&store->writer, &letter->letter, STORE_ANEW);
-    return 0;
-}
-
 struct store_ports store_ports(struct store *store)
 {
     return (struct store_ports){
@@ -189,7 +178,6 @@ struct store_ports store_ports(struct store *store)
         .append = port_append,
         .read = port_read,
         .clear = port_clear,
-        .anew = port_anew,
     };
 }
 

@@ -58,7 +58,7 @@ MUST_USE int store_open(
  * call the ports any more; the answers are in the mailboxes. NULL is fine. */
 void store_close(struct store *store);
 
-/* As of opening; later ones come with struct store_anew. */
+/* As of opening: it stays until it is closed. */
 struct store_identity store_identity(const struct store *store);
 
 /* For the shards; valid until store_close(). */

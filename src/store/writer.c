@@ -345,52 +345,12 @@ static bool gather(struct writer *writer)
             bytes += ((struct store_append *)letter)->bytes;
             writer->group_records += ((struct store_append *)letter)->count;
         } else if (letter->request != STORE_CLEAR) {
-            break; /* A new epoch stands alone. */
+            break; /* The last letter stands alone. */
         }
         mail_chain_add(&writer->group, take_first(&writer->queue));
         count += 1;
     }
     return count > 0;
-}
-
-struct anew {
-    struct store *store;
-    struct format_meta meta;
-};
-
-static int begin_anew(void *arg)
-{
-    struct anew *anew = arg;
-    MDB_txn *txn;
-
-    int r = db_err(mdb_txn_begin(anew->store->db.env, NULL, 0, &txn));
-    if (r < 0) {
-        return r;
-    }
-    r = db_next_generation(&anew->store->db, txn, true, &anew->meta);
-    if (r < 0) {
-        mdb_txn_abort(txn);
-        return r;
-    }
-    return db_err(mdb_txn_commit(txn));
-}
-
-static void answer_anew(struct writer *writer, struct store_anew *letter)
-{
-    struct store *store = writer->store;
-    struct anew anew = {store, store->meta};
-
-    int r = has_failed(store) ? -EIO : guard_run(begin_anew, &anew);
-    if (r == 0) {
-        store->meta = anew.meta;
-        letter->identity = store_identity_of(&anew.meta);
-    } else if (r == -ENOBUFS || (r == -EIO && db_looks_full(&store->db))) {
-        r = -ENOSPC;
-    } else if (r != -ENOSPC && r != -ENOMEM && !has_failed(store)) {
-        fail(store, r);
-        r = -EIO;
-    }
-    finish(writer, &letter->letter, r);
 }
 
 /* With nothing to write a walk that finds nothing costs no write either. */
@@ -411,8 +371,6 @@ static void work_once(struct writer *writer)
     if (first && first->request == STORE_STOP) {
         take_first(&writer->queue);
         writer->stopping = true;
-    } else if (first && first->request == STORE_ANEW) {
-        answer_anew(writer, (struct store_anew *)take_first(&writer->queue));
     } else if (gather(writer) || writer->want_walk) {
         answer_group(writer, has_failed(writer->store) ? -EIO : commit_group(writer));
         plan_walk(writer, clock_now_ns());

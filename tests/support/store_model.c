@@ -238,7 +238,7 @@ void store_model_init(struct store_model *model, uint64_t store_id)
     *model = (struct store_model){
         .identity = {.store_id = store_id, .generation = 1},
         .epoch_start = history_start(1),
-        .ports = {model, port_append, port_read, port_clear, NULL},
+        .ports = {model, port_append, port_read, port_clear},
     };
 }
 

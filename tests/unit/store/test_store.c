@@ -358,44 +358,6 @@ static void a_restart_is_a_new_generation_of_the_same_epoch(void **state)
     rig_read_free(read);
 }
 
-static void a_new_epoch_shows_nothing_of_the_old_one(void **state)
-{
-    struct rig *rig = *state;
-    struct store_anew anew = {0};
-    uint64_t old = rig_offset(rig, 1);
-
-    assert_int_equal(rig_append(rig, "n:1", old, "old"), 0);
-    assert_int_equal(rig->ports.anew(rig->ports.ctx, &anew), 0);
-    assert_ptr_equal(rig_answer(rig), &anew);
-    assert_int_equal(anew.letter.err, 0);
-    assert_int_equal(anew.identity.generation, rig->identity.generation + 1);
-    assert_int_equal(anew.identity.serial, rig->identity.serial + 1);
-    assert_int_equal(anew.identity.store_id, rig->identity.store_id);
-    assert_int_equal(rig_append(rig, "n:1", old + 1, "late"), -ESTALE);
-    rig->identity = anew.identity;
-
-    struct store_read *read = rig_read(rig, "n:1", STORE_FROM_BEGIN, 0, 10);
-    assert_int_equal(read->count, 0);
-    assert_int_equal(read->bounds.first, 0);
-    assert_int_equal(read->bounds.last, 0);
-    assert_false(history_continues(&read->bounds, (struct cursor){read->bounds.epoch, old}));
-    rig_read_free(read);
-    assert_int_equal(rig_append(rig, "n:1", rig_offset(rig, 1), "new"), 0);
-    for (int from = STORE_FROM_BEGIN; from <= STORE_FROM_LAST; from++) {
-        read = rig_read(rig, "n:1", (enum store_from)from, old, 10);
-        assert_int_equal(read->count, 1);
-        expect_payload(read->pubs[0], "new");
-        assert_int_equal(read->bounds.first, rig_offset(rig, 1));
-        assert_false(read->bounds.found);
-        rig_read_free(read);
-    }
-    rig_reopen(rig);
-    assert_int_equal(rig->identity.serial, anew.identity.serial);
-    read = rig_read(rig, "n:1", STORE_FROM_BEGIN, 0, 10);
-    assert_int_equal(read->count, 1);
-    rig_read_free(read);
-}
-
 struct keys {
     uint32_t count;
     struct store_key last;
@@ -547,7 +509,6 @@ int main(void)
         CASE(clearing_moves_the_boundary_however_long_the_history),
         CASE(offsets_that_are_not_ours_or_do_not_grow_are_refused),
         CASE(a_restart_is_a_new_generation_of_the_same_epoch),
-        CASE(a_new_epoch_shows_nothing_of_the_old_one),
         CASE(idempotency_keys_outlive_a_restart_for_ten_minutes),
         CASE(appends_past_the_bound_are_refused_and_counted),
         CASE(closing_answers_everything_that_was_taken),
