@@ -131,12 +131,14 @@ void durable_hear_clear(struct shard *shard, struct mail *mail)
 
 /* ---- appending ---- */
 
-/* All of them are answered the same. */
+/* err: of all of them; 0: each has its own. */
 static void work_in(struct shard *shard, struct append *append, int err)
 {
     for (uint32_t i = 0; i < append->letter.count; i++) {
-        shard->durable.failed += err != 0;
-        home_hear_stored(shard, append->letter.entries[i].pub, err);
+        const struct store_entry *entry = &append->letter.entries[i];
+        int entry_err = err ? err : entry->err;
+        shard->durable.failed += entry_err != 0;
+        home_hear_stored(shard, entry->pub, entry_err);
     }
     mem_free(append);
     struct mail *mail = shard->durable.followers.first;

@@ -55,15 +55,17 @@ struct store_entry {
      * its cursor) are read. */
     struct publication *pub;
     struct store_limits limits;
+    int32_t err; /* The answer, when the letter's is 0. */
 };
 
-/* Answered once it is durable. A channel's offsets must grow.
+/* Answered once it is durable. A channel's offsets must grow. The letter's err says what became of all
+ * of it, and when it is 0 each entry's what became of that one.
  *
- * err: -ENOSPC  the disk or the budget is full; nothing was written, later appends may succeed
- *      -EIO     the store failed and takes no more appends until the process starts again
- *      -ENOMEM  nothing was written
- *      -ESTALE  an offset is not one of the present identity; nothing of it was written
- *      -EINVAL  an offset did not grow, or a name or payload is too large; the others were written */
+ * The letter: -ENOSPC  the disk or the budget is full; nothing was written, later appends may succeed
+ *             -EIO     the store failed and takes no more appends until the process starts again
+ *             -ENOMEM  nothing was written
+ * An entry:   -ESTALE  its offset is not one of the present identity
+ *             -EINVAL  its offset did not grow, or its name or payload is too large */
 struct store_append {
     struct store_letter letter;
     uint64_t bytes;   /* The store's: what it counts as in flight. */

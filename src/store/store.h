@@ -88,7 +88,7 @@ struct store_stats {
     uint64_t reads;          /* Pages and look-ups answered. */
     uint64_t read_records;   /* Records in them. */
     uint64_t read_ns;        /* What they took, in sum. */
-    uint64_t refused;        /* Appends answered with an error. */
+    uint64_t refused;        /* Appends answered with an error, of all or of some. */
     uint64_t damaged;        /* Rows and records that could not be read. */
     uint64_t pending_bytes;  /* Of appends not answered yet. */
     uint64_t pending_reads;  /* Reads not answered yet. */

@@ -76,18 +76,16 @@ static int apply_append(struct channels *channels, struct store_append *letter)
 {
     int r = 0;
 
-    for (uint32_t i = 0; i < letter->count; i++) {
-        if (!is_ours(channels->meta, letter->entries[i].pub)) {
-            letter->letter.err = -ESTALE;
-            return 0;
-        }
-    }
     for (uint32_t i = 0; i < letter->count && r == 0; i++) {
-        const struct store_entry *entry = &letter->entries[i];
+        struct store_entry *entry = &letter->entries[i];
         bool bad;
+        entry->err = is_ours(channels->meta, entry->pub) ? 0 : -ESTALE;
+        if (entry->err) {
+            continue;
+        }
         r = channels_append(channels, entry->pub, &entry->limits, letter->time_ms, &bad);
         if (r == 0 && bad) {
-            letter->letter.err = -EINVAL;
+            entry->err = -EINVAL;
         } else if (r == 0) {
             r = keys_add(channels->db, channels->txn, entry->pub, letter->time_ms);
         }
@@ -306,15 +304,24 @@ static int commit_group(struct writer *writer)
 
 /* ---- Letters ---- */
 
+static bool any_refused(const struct store_append *letter, int err)
+{
+    bool any = err != 0;
+
+    for (uint32_t i = 0; i < letter->count && !any; i++) {
+        any = letter->entries[i].err != 0;
+    }
+    return any;
+}
+
 static void finish(struct writer *writer, struct store_letter *letter, int err)
 {
     struct store *store = writer->store;
 
     if (letter->request == STORE_APPEND) {
-        store_sub(&store->counts.pending_bytes, ((struct store_append *)letter)->bytes);
-        if (err) {
-            store_add(&store->counts.refused, 1);
-        }
+        const struct store_append *append = (const struct store_append *)letter;
+        store_sub(&store->counts.pending_bytes, append->bytes);
+        store_add(&store->counts.refused, any_refused(append, err));
     }
     worker_answer(writer->worker, letter, err);
 }

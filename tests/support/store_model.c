@@ -76,7 +76,13 @@ static int append(struct store_model *model, struct store_append *letter)
         assert_int_equal(history_generation(offset), model->identity.generation);
     }
     for (uint32_t i = 0; i < letter->count; i++) {
-        append_one(model, &letter->entries[i]);
+        struct store_entry *entry = &letter->entries[i];
+        bool unfit =
+            model->unfit && span_equal(publication_payload(entry->pub), span_str(model->unfit));
+        entry->err = unfit ? -EINVAL : 0;
+        if (!unfit) {
+            append_one(model, entry);
+        }
     }
     return 0;
 }

@@ -19,6 +19,7 @@ struct store_model {
     int refuse;              /* What the ports return; 0: they take the letter. */
     int append_err;          /* What appends are answered with; 0: they succeed. */
     int clear_err;           /* The same of clears. */
+    const char *unfit;       /* A publication of this payload is answered with -EINVAL. */
     uint32_t appends, reads; /* Letters carried out. */
     void (*post)(void *ctx, uint16_t shard, struct mail *mail);
     void *ctx;

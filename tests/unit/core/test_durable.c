@@ -420,6 +420,31 @@ static void a_sync_publisher_hears_that_it_could_not_be_stored(void **state)
     finish();
 }
 
+/* The others of its letter were stored. */
+static void only_the_publisher_of_what_is_unfit_hears_that(void **state)
+{
+    (void)state;
+    static const char *const payloads[] = {"m1", "m2", "m3"};
+    start(1, DURABILITY_SYNC);
+    struct rig_client *client = follow("");
+    model.unfit = "m2";
+    for (uint64_t i = 0; i < COUNT_OF(payloads); i++) {
+        assert_int_equal(rig_order(&rig, 0,
+                             (struct publish_order){.name = span_str(channel),
+                                 .payload = span_str(payloads[i]),
+                                 .reply_id = i + 1}),
+            0);
+    }
+    rig_run(&rig);
+    assert_int_equal(model.appends, 1);
+    assert_int_equal(rig.result_count, 3);
+    assert_int_equal(rig.results[0].err, 0);
+    assert_int_equal(rig.results[1].err, -EINVAL);
+    assert_int_equal(rig.results[2].err, 0);
+    assert_string_equal(got(client), "m1 m3 ");
+    finish();
+}
+
 static void a_duplicate_waits_for_what_becomes_of_the_first(void **state)
 {
     (void)state;
@@ -592,6 +617,7 @@ int main(void)
         cmocka_unit_test(what_the_store_refused_leaves_a_hole_that_is_told),
         cmocka_unit_test(a_cursor_in_a_hole_is_reset_and_not_waited_for),
         cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),
+        cmocka_unit_test(only_the_publisher_of_what_is_unfit_hears_that),
         cmocka_unit_test(a_duplicate_waits_for_what_becomes_of_the_first),
         cmocka_unit_test(a_store_without_room_makes_publishers_wait),
         cmocka_unit_test(a_read_that_finds_no_room_is_tried_again),

@@ -141,6 +141,7 @@ static int send_append(struct rig *rig, struct store_append *letter)
         r = letter->letter.err;
     }
     for (uint32_t i = 0; i < letter->count; i++) {
+        r = r ? r : letter->entries[i].err;
         publication_unref(letter->entries[i].pub);
     }
     mem_free(letter);

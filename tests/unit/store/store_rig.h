@@ -46,12 +46,13 @@ struct store_letter *rig_answer(struct rig *rig);
 
 extern const struct store_limits rig_no_limits;
 
-/* One record, answered; err of the answer. */
+/* One record, answered; what became of it. */
 int rig_append(struct rig *rig, const char *name, uint64_t offset, const char *payload);
 int rig_append_limited(struct rig *rig, const char *name, uint64_t offset, const char *payload,
     const struct store_limits *limits, uint64_t time_ms);
 
-/* count records from the first offset on, payload_len bytes each, in as few letters as possible. */
+/* count records from the first offset on, payload_len bytes each, in as few letters as possible. Returns the
+ * first error. */
 int rig_append_many(struct rig *rig, const char *name, uint64_t first, uint32_t count,
     size_t payload_len, const struct store_limits *limits);
 

@@ -333,6 +333,36 @@ static void offsets_that_are_not_ours_or_do_not_grow_are_refused(void **state)
     rig_read_free(read);
 }
 
+/* Each entry of a letter has its own answer. */
+static void what_is_refused_of_a_letter_does_not_take_the_rest_with_it(void **state)
+{
+    struct rig *rig = *state;
+    const uint64_t offsets[] = {rig_offset(rig, 1), rig_offset(rig, 1),
+        history_start(rig->identity.generation + 1) + 1, rig_offset(rig, 2)};
+    struct store_append letter = {.count = COUNT_OF(offsets), .time_ms = now_ms()};
+    struct store_stats stats;
+
+    for (uint32_t i = 0; i < letter.count; i++) {
+        letter.entries[i] = (struct store_entry){
+            .pub = rig_publication(rig, "n:1", offsets[i], "x", 1), .limits = rig_no_limits};
+    }
+    assert_int_equal(rig->ports.append(rig->ports.ctx, &letter), 0);
+    assert_ptr_equal(rig_answer(rig), &letter);
+    assert_int_equal(letter.letter.err, 0);
+    assert_int_equal(letter.entries[0].err, 0);
+    assert_int_equal(letter.entries[1].err, -EINVAL);
+    assert_int_equal(letter.entries[2].err, -ESTALE);
+    assert_int_equal(letter.entries[3].err, 0);
+    store_stats(rig->store, &stats);
+    assert_int_equal(stats.refused, 1);
+    struct store_read *read = rig_read(rig, "n:1", STORE_FROM_BEGIN, 0, 10);
+    assert_int_equal(read->count, 2);
+    rig_read_free(read);
+    for (uint32_t i = 0; i < letter.count; i++) {
+        publication_unref(letter.entries[i].pub);
+    }
+}
+
 static void a_restart_is_a_new_generation_of_the_same_epoch(void **state)
 {
     struct rig *rig = *state;
@@ -508,6 +538,7 @@ int main(void)
         CASE(records_past_their_age_go_by_themselves),
         CASE(clearing_moves_the_boundary_however_long_the_history),
         CASE(offsets_that_are_not_ours_or_do_not_grow_are_refused),
+        CASE(what_is_refused_of_a_letter_does_not_take_the_rest_with_it),
         CASE(a_restart_is_a_new_generation_of_the_same_epoch),
         CASE(idempotency_keys_outlive_a_restart_for_ten_minutes),
         CASE(appends_past_the_bound_are_refused_and_counted),
