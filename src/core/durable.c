@@ -141,13 +141,6 @@ static void work_in(struct shard *shard, struct append *append, int err)
         home_hear_stored(shard, entry->pub, entry_err);
     }
     mem_free(append);
-    struct mail *mail = shard->durable.followers.first;
-    shard->durable.followers = (struct mail_chain){0};
-    while (mail) { /* Some may go on waiting. */
-        struct mail *next = mail->next;
-        home_take(shard, (struct publication *)mail);
-        mail = next;
-    }
 }
 
 static void post_open(struct shard *shard)
@@ -180,8 +173,8 @@ static struct append *open_append(struct shard *shard)
 
     if (append && (append->letter.count == STORE_APPEND_MAX || append->bytes > OPEN_BYTES_MAX)) {
         post_open(shard);
+        append = NULL;
     }
-    append = shard->durable.open; /* Failing, posting may have begun another one. */
     if (!append) {
         append = mem_try_alloc(sizeof(*append));
         if (append) {
@@ -210,11 +203,6 @@ void durable_append(struct shard *shard, struct home *home, struct publication *
             .bytes = ns->history_bytes,
             .age_ms = ns->history_age_ms}};
     append->bytes += publication_size(pub);
-}
-
-void durable_follow(struct shard *shard, struct publication *pub)
-{
-    mail_chain_add(&shard->durable.followers, &pub->mail);
 }
 
 void durable_hear_append(struct shard *shard, struct mail *mail)
@@ -342,7 +330,8 @@ void durable_fini(struct shard *shard)
     size_t cursor = 0;
     struct table_item *hole;
 
-    CHECK(!shard->durable.open && !shard->durable.followers.first && shard->durable.letters == 0);
+    CHECK(!shard->durable.open && shard->durable.letters == 0);
+    followers_fini(&shard->durable.followers);
     while ((hole = table_next(&shard->durable.holes, &cursor))) {
         mem_free(hole);
     }

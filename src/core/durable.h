@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/table.h"
+#include "core/followers.h"
 #include "core/store.h"
 
 struct append;
@@ -28,13 +29,13 @@ struct durable {
     struct store_identity identity;
     int64_t wall_ms; /* The wall clock (Unix time) less the shard's clock, ms. */
     uint64_t floor;  /* Offsets of this generation up to this were used by homes now forgotten. */
-    struct append *open;         /* Being filled. */
-    struct mail_chain followers; /* Publications, see durable_follow(). */
-    uint32_t letters;            /* At the store, of all kinds. */
-    bool refusing;               /* The store took no more: publishers are told to come back. */
-    struct table holes;          /* struct hole, by channel. */
-    struct mail_chain reads;     /* struct mail_subscribe that the store had no room for yet. */
-    uint64_t failed;             /* Publications that could not be stored. */
+    struct append *open; /* Being filled. */
+    struct followers followers;
+    uint32_t letters;        /* At the store, of all kinds. */
+    bool refusing;           /* The store took no more: publishers are told to come back. */
+    struct table holes;      /* struct hole, by channel. */
+    struct mail_chain reads; /* struct mail_subscribe that the store had no room for yet. */
+    uint64_t failed;         /* Publications that could not be stored. */
 };
 
 /* Gives the shard its store, before anything is published. ports are shared and outlive the shard. */
@@ -54,10 +55,6 @@ bool durable_is_sync(const struct shard *shard, const struct home *home);
 
 /* Gives a numbered publication to the store (shares it). */
 void durable_append(struct shard *shard, struct home *home, struct publication *pub);
-
-/* The same idempotency key as one that is not stored yet: `pub` (gives it) waits for what becomes of
- * that. */
-void durable_follow(struct shard *shard, struct publication *pub);
 
 /* What was gathered goes out. End of a drain. */
 void durable_post_all(struct shard *shard);

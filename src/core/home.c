@@ -87,22 +87,25 @@ static struct cursor home_cursor(const struct shard *shard, const struct home *h
     return (struct cursor){home_epoch(shard, home), home_last(home)};
 }
 
+/* result has no reply_id yet. */
+static void answer(
+    struct shard *shard, uint16_t to, uint64_t reply_id, struct publish_result result)
+{
+    struct mail_published *mail = mem_alloc(sizeof(*mail));
+
+    *mail = (struct mail_published){.mail = {.kind = MAIL_PUBLISHED}, .result = result};
+    mail->result.reply_id = reply_id;
+    mail->result.has_cursor = !result.err;
+    shard_post(shard, to, &mail->mail);
+}
+
 static void answer_publisher(struct shard *shard, const struct publication *pub,
     struct cursor cursor, int err, bool duplicate)
 {
-    if (!pub->reply_id) {
-        return;
+    if (pub->reply_id) {
+        answer(shard, pub->mail.from, pub->reply_id,
+            (struct publish_result){.cursor = cursor, .err = err, .duplicate = duplicate});
     }
-    struct mail_published *mail = mem_alloc(sizeof(*mail));
-    *mail = (struct mail_published){
-        .mail = {.kind = MAIL_PUBLISHED},
-        .result = {.reply_id = pub->reply_id,
-            .cursor = cursor,
-            .has_cursor = !err,
-            .duplicate = duplicate,
-            .err = err},
-    };
-    shard_post(shard, pub->mail.from, &mail->mail);
 }
 
 static bool any_behind(const struct shard *shard, const struct home *home)
@@ -213,6 +216,34 @@ void home_show(struct shard *shard, struct home *home, struct publication *pub)
     }
 }
 
+/* Nothing is kept of an event whose key is under way already, but who waits for it. Takes it. */
+static void follow(struct shard *shard, struct publication *pub)
+{
+    int err = pub->reply_id ? followers_add(&shard->durable.followers, pub) : 0;
+
+    if (err) {
+        home_refuse(shard, pub, err);
+    } else {
+        publication_unref(pub);
+    }
+}
+
+/* Whoever repeated a key hears what became of the first. */
+static void answer_followers(
+    struct shard *shard, const uint64_t key[2], struct cursor cursor, int err)
+{
+    struct follower *follower = followers_take(&shard->durable.followers, key);
+
+    while (follower) {
+        struct follower *next = follower->next;
+        shard->stats.refused += err != 0;
+        answer(shard, follower->from, follower->reply_id,
+            (struct publish_result){.cursor = cursor, .err = err, .duplicate = !err});
+        mem_free(follower);
+        follower = next;
+    }
+}
+
 /* The key of one that is shown, or of one that may be. True: there is nothing more to do. */
 static bool is_repeated(struct shard *shard, struct publication *pub)
 {
@@ -222,7 +253,7 @@ static bool is_repeated(struct shard *shard, struct publication *pub)
         return false;
     }
     if (entry->open) {
-        durable_follow(shard, pub);
+        follow(shard, pub);
         return true;
     }
     answer_publisher(shard, pub, entry->cursor, 0, true);
@@ -285,16 +316,19 @@ static void hear_awaited(struct shard *shard, struct publication *pub, int err)
     pub->flags &= ~(uint32_t)PUBLICATION_SHOW_STORED;
     home_freshen(shard, home);
     pub->epoch = home_epoch(shard, home); /* That of the moment it is shown. */
+    const uint64_t key[2] = {pub->once[0], pub->once[1]};
+    struct cursor cursor = {pub->epoch, pub->offset};
     if (err) {
         once_forget(&shard->once, pub->once);
         ring_clear(shard, home->ring); /* Its number is missing now, and a ring has no holes. */
         home_refuse(shard, pub, err);
     } else {
         once_set_open(&shard->once, pub->once, false);
-        answer_publisher(shard, pub, (struct cursor){pub->epoch, pub->offset}, 0, false);
+        answer_publisher(shard, pub, cursor, 0, false);
         home_show(shard, home, pub);
         publication_unref(pub);
     }
+    answer_followers(shard, key, err ? (struct cursor){0} : cursor, err);
     home_release(shard, home);
 }
 

@@ -66,6 +66,7 @@ void once_add(struct once *once, const uint64_t key[2], uint64_t channel, uint64
     if (entry) { /* Forgotten, and used again. */
         entry->cursor = cursor;
         entry->forgotten = false;
+        entry->open = false;
         return;
     }
     entry = key[0] | key[1] ? mem_try_alloc(sizeof(*entry)) : NULL;

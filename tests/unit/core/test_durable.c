@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "core/home.h"
 #include "tests/support/core_rig.h"
 #include "tests/support/unit.h"
@@ -461,12 +462,60 @@ static void a_duplicate_waits_for_what_becomes_of_the_first(void **state)
         rig.store_waits = false;
         rig_run(&rig);
         assert_int_equal(rig.result_count, 2);
-        assert_int_equal(rig.results[0].err, fails ? -ENOSPC : 0);
-        assert_int_equal(rig.results[1].err, 0);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(rig.results[i].err, fails ? -ENOSPC : 0);
+            assert_int_equal(rig.results[i].has_cursor, !fails);
+        }
         assert_int_equal(rig.results[1].duplicate, !fails);
+        assert_int_equal(rig.results[1].cursor.offset, rig.results[0].cursor.offset);
+        assert_int_equal(publish_for_answer("m1", 0, 9).duplicate, !fails);
         assert_string_equal(got(client), "m1 ");
         finish();
     }
+}
+
+/* Nobody's event is kept meanwhile, nor more of those who wait than the bound says. */
+static void those_who_repeat_a_key_under_way_are_bounded(void **state)
+{
+    (void)state;
+    struct publish_order order = {
+        .name = span_str(channel), .payload = span_str("m1"), .once = {9, 9}};
+    start(1, DURABILITY_SYNC);
+    struct rig_client *client = follow("");
+    rig.store_waits = true;
+    publish_for_answer("m1", 0, 9);
+    order.reply_id = 0; /* Nobody waits for this one: nothing is left of it. */
+    assert_int_equal(rig_order(&rig, 0, order), 0);
+    rig_run(&rig);
+    assert_int_equal(home_shard()->durable.followers.count, 0);
+    publish_for_answer("m1", 0, 9);
+    assert_int_equal(home_shard()->durable.followers.count, 1);
+    home_shard()->durable.followers.count = FOLLOWERS_MAX;
+    assert_int_equal(publish_for_answer("m1", 0, 9).err, -EBUSY);
+    home_shard()->durable.followers.count = 1;
+    mem_fail_after(1); /* The event itself, and no more. */
+    assert_int_equal(publish_for_answer("m1", 0, 9).err, -ENOMEM);
+    mem_fail_after(-1);
+    rig.store_waits = false;
+    rig_run(&rig);
+    assert_int_equal(rig.result_count, 4);
+    assert_int_equal(home_shard()->durable.followers.count, 0);
+    assert_string_equal(got(client), "m1 ");
+    finish();
+}
+
+/* What was forgotten with its failure is not under way, when its key is used where nobody waits for the disk. */
+static void a_key_that_failed_can_be_used_in_a_history_that_does_not_wait(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    model.append_err = -ENOSPC;
+    assert_int_equal(publish_for_answer("m1", 0, 9).err, -ENOSPC);
+    model.append_err = 0;
+    rig.settings.ns[0].durability = DURABILITY_ASYNC; /* As a reload does. */
+    assert_int_equal(publish_for_answer("m1", 0, 9).err, 0);
+    assert_true(publish_for_answer("m1", 0, 9).duplicate);
+    finish();
 }
 
 static void a_store_without_room_makes_publishers_wait(void **state)
@@ -619,6 +668,8 @@ int main(void)
         cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),
         cmocka_unit_test(only_the_publisher_of_what_is_unfit_hears_that),
         cmocka_unit_test(a_duplicate_waits_for_what_becomes_of_the_first),
+        cmocka_unit_test(those_who_repeat_a_key_under_way_are_bounded),
+        cmocka_unit_test(a_key_that_failed_can_be_used_in_a_history_that_does_not_wait),
         cmocka_unit_test(a_store_without_room_makes_publishers_wait),
         cmocka_unit_test(a_read_that_finds_no_room_is_tried_again),
         cmocka_unit_test(a_new_epoch_resets_cursors_and_keeps_what_is_stored),
