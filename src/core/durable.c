@@ -20,25 +20,6 @@ struct read {
     struct mail_subscribe *mail;
 };
 
-struct hole {
-    uint64_t hash; /* First: this is a struct table_item. The channel's. */
-    uint64_t up_to;
-    bool asked; /* A letter is at the store. */
-    uint16_t name_len;
-    char name[];
-};
-
-static bool hole_equal(const struct table_item *item, const void *key)
-{
-    const struct hole *hole = (const struct hole *)item;
-    return span_equal(span_of(hole->name, hole->name_len), *(const struct span *)key);
-}
-
-static struct hole *hole_find(const struct shard *shard, uint64_t hash, struct span name)
-{
-    return (struct hole *)table_find(&shard->durable.holes, hash, hole_equal, &name);
-}
-
 void durable_open(
     struct shard *shard, const struct store_ports *ports, struct store_identity identity)
 {
@@ -64,69 +45,6 @@ bool durable_is(const struct shard *shard, const struct home *home)
 bool durable_is_sync(const struct shard *shard, const struct home *home)
 {
     return shard->durable.ports && shard->settings->ns[home->ns].durability == DURABILITY_SYNC;
-}
-
-/* ---- holes ---- */
-
-/* Asks the store to forget; tried again at a tick when it has no room. */
-static void fill_hole(struct shard *shard, struct hole *hole)
-{
-    struct store_clear *clear = hole->asked ? NULL : mem_try_zalloc(sizeof(*clear));
-
-    if (!clear) {
-        return;
-    }
-    clear->letter.mail = (struct mail){.kind = MAIL_STORE_CLEAR, .from = shard->index};
-    clear->up_to = hole->up_to;
-    clear->name_len = hole->name_len;
-    memcpy(clear->name, hole->name, hole->name_len);
-    if (shard->durable.ports->clear(shard->durable.ports->ctx, clear) != 0) {
-        mem_free(clear);
-        return;
-    }
-    hole->asked = true;
-    shard->durable.letters += 1;
-}
-
-void durable_clear(struct shard *shard, const struct home *home, uint64_t up_to)
-{
-    struct hole *hole = hole_find(shard, home->hash, home_name(home));
-
-    if (!hole) {
-        hole = mem_alloc(sizeof(*hole) + home->name_len); /* Not to be forgotten, memory or not. */
-        *hole = (struct hole){.hash = home->hash, .name_len = home->name_len};
-        memcpy(hole->name, home->name, home->name_len);
-        if (table_add(&shard->durable.holes, (struct table_item *)hole) != 0) {
-            check_failed("there is memory for a table", __FILE__, __LINE__);
-        }
-    }
-    hole->up_to = up_to > hole->up_to ? up_to : hole->up_to;
-    fill_hole(shard, hole);
-}
-
-bool durable_skips(const struct shard *shard, const struct home *home, uint64_t offset)
-{
-    const struct hole *hole =
-        shard->durable.holes.count ? hole_find(shard, home->hash, home_name(home)) : NULL;
-
-    return hole && offset < hole->up_to;
-}
-
-void durable_hear_clear(struct shard *shard, struct mail *mail)
-{
-    struct store_clear *clear = (struct store_clear *)mail;
-    struct span name = span_of(clear->name, clear->name_len);
-    struct hole *hole = hole_find(shard, shard_hash(shard, name), name);
-
-    shard->durable.letters -= 1;
-    if (hole) {
-        hole->asked = false;
-        if (clear->letter.err == 0 && hole->up_to <= clear->up_to) {
-            table_remove(&shard->durable.holes, (struct table_item *)hole);
-            mem_free(hole);
-        }
-    }
-    mem_free(clear);
 }
 
 /* ---- appending ---- */
@@ -211,6 +129,9 @@ void durable_hear_append(struct shard *shard, struct mail *mail)
 
     shard->durable.letters -= 1;
     shard->durable.refusing = false;
+    if (append->letter.letter.err == 0) {
+        holes_hope(shard);
+    }
     work_in(shard, append, append->letter.letter.err);
 }
 
@@ -244,9 +165,8 @@ static int ask_page(struct shard *shard, struct mail_subscribe *mail)
 }
 
 /* Without room it waits for the answer to another one, or for a tick. */
-void durable_read(struct shard *shard, const struct home *home, struct mail_subscribe *mail)
+void durable_read(struct shard *shard, struct mail_subscribe *mail)
 {
-    (void)home;
     if (shard->durable.reads.first || ask_page(shard, mail) != 0) {
         mail_chain_add(&shard->durable.reads, &mail->mail);
     }
@@ -283,16 +203,10 @@ void durable_hear_read(struct shard *shard, struct mail *mail)
 
 void durable_tick(struct shard *shard)
 {
-    size_t cursor = 0;
-    struct hole *hole;
-
-    if (!shard->durable.ports) {
-        return;
+    if (shard->durable.ports) {
+        holes_tick(shard);
+        ask_waiting(shard);
     }
-    while ((hole = (struct hole *)table_next(&shard->durable.holes, &cursor))) {
-        fill_hole(shard, hole);
-    }
-    ask_waiting(shard);
 }
 
 static int closed_append(void *ctx, struct store_append *letter)
@@ -327,15 +241,9 @@ void durable_close(struct shard *shard)
 
 void durable_fini(struct shard *shard)
 {
-    size_t cursor = 0;
-    struct table_item *hole;
-
     CHECK(!shard->durable.open && shard->durable.letters == 0);
     followers_fini(&shard->durable.followers);
-    while ((hole = table_next(&shard->durable.holes, &cursor))) {
-        mem_free(hole);
-    }
-    table_fini(&shard->durable.holes);
+    holes_fini(&shard->durable.holes);
     for (struct mail *mail = shard->durable.reads.first; mail;) {
         struct mail *next = mail->next;
         mem_free(mail);

@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/table.h"
 #include "core/followers.h"
+#include "core/holes.h"
 #include "core/store.h"
 
 struct append;
@@ -31,9 +32,9 @@ struct durable {
     uint64_t floor;  /* Offsets of this generation up to this were used by homes now forgotten. */
     struct append *open; /* Being filled. */
     struct followers followers;
+    struct holes holes;
     uint32_t letters;        /* At the store, of all kinds. */
     bool refusing;           /* The store took no more: publishers are told to come back. */
-    struct table holes;      /* struct hole, by channel. */
     struct mail_chain reads; /* struct mail_subscribe that the store had no room for yet. */
     uint64_t failed;         /* Publications that could not be stored. */
 };
@@ -60,13 +61,7 @@ void durable_append(struct shard *shard, struct home *home, struct publication *
 void durable_post_all(struct shard *shard);
 
 /* Asks the store for the page that the letter wants (gives it); home_hear_read() answers. */
-void durable_read(struct shard *shard, const struct home *home, struct mail_subscribe *mail);
-
-/* Is there a hole that somebody who stands here would step over? */
-bool durable_skips(const struct shard *shard, const struct home *home, uint64_t offset);
-
-/* History up to this offset is to be forgotten. */
-void durable_clear(struct shard *shard, const struct home *home, uint64_t up_to);
+void durable_read(struct shard *shard, struct mail_subscribe *mail);
 
 /* Tries again what the store had no room for. */
 void durable_tick(struct shard *shard);
@@ -74,7 +69,6 @@ void durable_tick(struct shard *shard);
 /* The store's answers, and what follows from one of them; take the letter. */
 void durable_hear_append(struct shard *shard, struct mail *mail);
 void durable_hear_read(struct shard *shard, struct mail *mail);
-void durable_hear_clear(struct shard *shard, struct mail *mail);
 
 void durable_fini(struct shard *shard);
 

@@ -132,19 +132,13 @@ void home_release(struct shard *shard, struct home *home)
         shared_is_busy(home)) {
         return;
     }
-    if (home->is_shared) { /* Its numbers are Redis's. */
-        table_remove(&shard->homes, (struct table_item *)home);
-        shard->stats.homes -= 1;
-        shared_free(home);
-        mem_free(home);
-        return;
-    }
     uint64_t *floor = home->durable ? &shard->durable.floor : &shard->floor;
-    if (home->next_offset - 1 > *floor) {
+    if (!home->is_shared && home->next_offset - 1 > *floor) { /* Else its numbers are Redis's. */
         *floor = home->next_offset - 1;
     }
     table_remove(&shard->homes, (struct table_item *)home);
     shard->stats.homes -= 1;
+    shared_free(home);
     mem_free(home);
 }
 
@@ -338,9 +332,8 @@ void home_hear_stored(struct shard *shard, struct publication *pub, int err)
         hear_awaited(shard, pub, err);
         return;
     }
-    struct home *home = home_find(shard, pub->hash, publication_name(pub));
-    if (err && home) {
-        durable_clear(shard, home, pub->offset);
+    if (err) {
+        holes_add(shard, pub->hash, publication_name(pub), pub->offset);
     }
     if (pub->flags & PUBLICATION_ACK_STORED) {
         answer_publisher(shard, pub, (struct cursor){pub->epoch, pub->offset}, err, false);

@@ -43,8 +43,7 @@ static bool is_on_the_way(const struct shard *shard, const struct home *home,
 
     return mail->since.kind == SINCE_CURSOR && offset > page->bounds.last &&
            offset > page->bounds.boundary && offset <= home_last(home) &&
-           offset > history_start(page->bounds.generation) &&
-           !durable_skips(shard, home, offset - 1);
+           offset > history_start(page->bounds.generation) && !holes_skips(shard, home, offset - 1);
 }
 
 static bool is_reset(struct shard *shard, const struct home *home,
@@ -54,7 +53,7 @@ static bool is_reset(struct shard *shard, const struct home *home,
         return true;
     }
     uint64_t start = page_start(mail, page);
-    if (durable_skips(shard, home, start)) {
+    if (holes_skips(shard, home, start)) {
         return true;
     }
     if (mail->since.kind != SINCE_CURSOR) {
@@ -173,7 +172,7 @@ void home_hear_read(struct shard *shard, struct mail_subscribe *mail, struct sto
     name_epoch(shard, home, page);
     if (!page->letter.err && is_on_the_way(shard, home, mail, page)) {
         drop_page(page);
-        durable_read(shard, home, mail);
+        durable_read(shard, mail);
     } else if (is_reset(shard, home, mail, page)) {
         drop_page(page);
         mail->state = SUBSCRIBE_RESET;

@@ -163,7 +163,7 @@ static void answer(struct shard *shard, struct home *home, struct mail_subscribe
         return;
     }
     if (wants_store(shard, home, mail)) {
-        durable_read(shard, home, mail);
+        durable_read(shard, mail);
         return;
     }
     home_answer(shard, home, mail);

@@ -211,7 +211,7 @@ void shard_receive(struct shard *shard, struct mail *mail)
         durable_hear_read(shard, mail);
         break;
     case MAIL_STORE_CLEAR:
-        durable_hear_clear(shard, mail);
+        holes_hear_clear(shard, mail);
         break;
     case MAIL_SHARED_READ:
         shared_hear_read(shard, mail);

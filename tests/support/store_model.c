@@ -135,6 +135,7 @@ static int clear(struct store_model *model, struct store_clear *letter)
     struct store_model_channel *channel =
         channel_of(model, span_of(letter->name, letter->name_len), true);
 
+    model->clears += 1;
     if (model->clear_err) {
         return model->clear_err;
     }

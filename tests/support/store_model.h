@@ -15,12 +15,12 @@ struct store_model {
     struct store_identity identity;
     uint64_t epoch_start;
     struct store_model_channel *channels;
-    struct mail_chain queue; /* Letters that are not carried out. */
-    int refuse;              /* What the ports return; 0: they take the letter. */
-    int append_err;          /* What appends are answered with; 0: they succeed. */
-    int clear_err;           /* The same of clears. */
-    const char *unfit;       /* A publication of this payload is answered with -EINVAL. */
-    uint32_t appends, reads; /* Letters carried out. */
+    struct mail_chain queue;         /* Letters that are not carried out. */
+    int refuse;                      /* What the ports return; 0: they take the letter. */
+    int append_err;                  /* What appends are answered with; 0: they succeed. */
+    int clear_err;                   /* The same of clears. */
+    const char *unfit;               /* A publication of this payload is answered with -EINVAL. */
+    uint32_t appends, reads, clears; /* Letters carried out. */
     void (*post)(void *ctx, uint16_t shard, struct mail *mail);
     void *ctx;
     struct store_ports ports; /* For durable_open(). */

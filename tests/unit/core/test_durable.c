@@ -383,6 +383,46 @@ static void what_the_store_refused_leaves_a_hole_that_is_told(void **state)
     finish();
 }
 
+static void tick_for(uint64_t ms)
+{
+    for (uint64_t passed = 0; passed < ms; passed += 100) {
+        rig.now_ns += 100000000;
+        home_tick(home_shard());
+        rig_run(&rig);
+    }
+}
+
+/* Nothing is asked at every tick for ever, nor all of it at one. */
+static void a_store_that_refuses_to_forget_is_asked_ever_more_seldom(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 3 * HOLES_TICK_MAX };
+    char name[32];
+    start(1, DURABILITY_ASYNC);
+    publish_many(1, 2);
+    model.append_err = model.clear_err = -EIO;
+    publish("m3");
+    uint32_t first = model.clears;
+    assert_in_range(first, 1, 2);
+    for (int i = 0; i < CHANNELS; i++) { /* While it pauses: each is noted, none is asked for. */
+        snprintf(name, sizeof(name), "user:%d", i);
+        assert_int_equal(rig_publish(&rig, 0, name, "lost"), 0);
+        rig_run(&rig);
+    }
+    assert_int_equal(model.clears, first);
+    tick_for(600000);
+    /* Asked together, 256 hear the refusal together: some 25 times in ten minutes. */
+    assert_in_range(model.clears - first, 20 * HOLES_TICK_MAX, 30 * HOLES_TICK_MAX);
+    model.append_err = model.clear_err = 0;
+    publish("m4"); /* The store takes it: there is no need to wait any longer. */
+    uint32_t clears = model.clears;
+    tick_for(100);
+    assert_int_equal(model.clears - clears, HOLES_TICK_MAX);
+    tick_for(500);
+    assert_int_equal(home_shard()->durable.holes.channels.count, 0);
+    finish();
+}
+
 /* A store that failed for good takes no clear either: nobody may wait for what will never be there. */
 static void a_cursor_in_a_hole_is_reset_and_not_waited_for(void **state)
 {
@@ -397,8 +437,7 @@ static void a_cursor_in_a_hole_is_reset_and_not_waited_for(void **state)
     assert_int_equal(resume(lost)->state, SUBSCRIBE_RESET);
     assert_in_range(model.reads, 0, 5);
     model.append_err = model.clear_err = 0;
-    home_tick(home_shard());
-    rig_run(&rig);
+    tick_for(1000);
     finish();
 }
 
@@ -664,6 +703,7 @@ int main(void)
         cmocka_unit_test(what_is_committed_and_not_shown_comes_once),
         cmocka_unit_test(history_is_read_from_the_store),
         cmocka_unit_test(what_the_store_refused_leaves_a_hole_that_is_told),
+        cmocka_unit_test(a_store_that_refuses_to_forget_is_asked_ever_more_seldom),
         cmocka_unit_test(a_cursor_in_a_hole_is_reset_and_not_waited_for),
         cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),
         cmocka_unit_test(only_the_publisher_of_what_is_unfit_hears_that),
