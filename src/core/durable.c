@@ -110,7 +110,9 @@ void durable_append(struct shard *shard, struct home *home, struct publication *
 {
     const struct ns_settings *ns = &shard->settings->ns[home->ns];
     struct append *append = open_append(shard);
+    bool follows = home->stores && !(pub->flags & PUBLICATION_SHOW_STORED);
 
+    home->stores = true;
     pub->refs += 1;
     if (!append) {
         home_hear_stored(shard, pub, -ENOMEM);
@@ -119,7 +121,8 @@ void durable_append(struct shard *shard, struct home *home, struct publication *
     append->letter.entries[append->letter.count++] = (struct store_entry){.pub = pub,
         .limits = {.messages = ns->history_messages,
             .bytes = ns->history_bytes,
-            .age_ms = ns->history_age_ms}};
+            .age_ms = ns->history_age_ms},
+        .follows = follows ? pub->offset - 1 : 0};
     append->bytes += publication_size(pub);
 }
 

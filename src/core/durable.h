@@ -4,7 +4,8 @@
  * numbers to the store, many at a time. `async`: delivered and acknowledged at once, stored soon.
  * `sync`: delivered and acknowledged when it is stored, in order. What the store could not take leaves a
  * hole: history before it is cleared, so that a cursor from there is answered with reset and nothing is
- * skipped in silence.
+ * skipped in silence. A crash before that is done changes nothing: each event tells the store which number
+ * it follows, so the next one that is stored takes the history before the hole with it.
  *
  * Runs on the home shard's thread; nothing here waits for a disk.
  */

@@ -37,6 +37,7 @@ struct home {
     uint8_t ns;
     bool closed : 1;  /* Not fed by the broker yet: listeners wait (core/waiting.h). */
     bool durable : 1; /* Kept in the store. */
+    bool stores : 1;  /* It gave the store an event already. */
     bool is_shared : 1;
     bool announce : 1; /* Imported when its epoch had just begun: who listens is to hear of it. */
     char name[];

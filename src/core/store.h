@@ -55,6 +55,10 @@ struct store_entry {
      * its cursor) are read. */
     struct publication *pub;
     struct store_limits limits;
+    /* The channel's number before this one, when its event was delivered without waiting for the store. If
+     * it was not stored, history up to it is forgotten in one step with this append: nobody ever goes on
+     * from before what is missing. 0: there was none, or it is not known. */
+    uint64_t follows;
     int32_t err; /* The answer, when the letter's is 0. */
 };
 
@@ -108,8 +112,8 @@ struct store_read {
 };
 
 /* Forgets a channel's records up to and including an offset, which becomes the trim boundary. The
- * offset may be one that no record had: then nobody from before continues. Long histories go
- * piece by piece between other requests; answered at the end, and durable then. */
+ * offset may be one that no record had: then nobody from before continues. It is durable when it is
+ * answered; the space of a long history is won back in the background. */
 struct store_clear {
     struct store_letter letter;
     uint64_t up_to;

@@ -152,14 +152,27 @@ static int put_record(struct channels *channels, const struct format_channel *ro
     return r;
 }
 
-int channels_append(struct channels *channels, const struct publication *pub,
-    const struct store_limits *limits, uint64_t time_ms, bool *ret_bad)
+void channels_hide(struct channel_row *channel, uint64_t up_to)
 {
+    struct format_channel *row = &channel->row;
+
+    if (row->boundary < up_to) {
+        row->boundary = up_to;
+        row->last = row->last > up_to ? row->last : up_to;
+        channel->dirty = true;
+    }
+}
+
+int channels_append(struct channels *channels, struct store_entry *entry, uint64_t time_ms)
+{
+    const struct publication *pub = entry->pub;
+    const struct store_limits *limits = &entry->limits;
     struct channel_row *channel;
 
-    *ret_bad = pub->name_len == 0 || pub->name_len > NAME_MAX_BYTES ||
+    bool bad = pub->name_len == 0 || pub->name_len > NAME_MAX_BYTES ||
                pub->payload_len > (uint64_t)FORMAT_PARTS_MAX * channels->db->part_max / 2;
-    if (*ret_bad) {
+    entry->err = bad ? -EINVAL : 0;
+    if (bad) {
         return 0;
     }
     int r = channels_row(channels, publication_name(pub), &channel);
@@ -168,8 +181,11 @@ int channels_append(struct channels *channels, const struct publication *pub,
     }
     struct format_channel *row = &channel->row;
     if (pub->offset <= row->last || pub->offset <= row->boundary) {
-        *ret_bad = true;
+        entry->err = -EINVAL;
         return 0;
+    }
+    if (entry->follows > row->last && entry->follows < pub->offset) {
+        channels_hide(channel, entry->follows); /* That event did not come. */
     }
     if (row->known_from == UINT64_MAX) {
         row->known_from = pub->offset;

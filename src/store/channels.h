@@ -2,7 +2,8 @@
  *
  * A row is read at most once and written at most once a transaction, however many records came. What is
  * deleted in one transaction is bounded by `deletes_left`, so that a commit stays short; what could
- * not be trimmed is trimmed by the next append or the walk. Writer's thread only.
+ * not be trimmed is trimmed by the next append or the walk. What lies before a row's boundary is forgotten,
+ * deleted or not: readers do not show it. Writer's thread only.
  */
 #ifndef STORE_CHANNELS_H
 #define STORE_CHANNELS_H
@@ -56,14 +57,13 @@ void channels_fini(struct channels *channels);
 /* All of these return 0 or negative errno as db_err() gives them; after an error the transaction is to
  * be aborted. */
 
-/* Writes one record, or none with limits.messages 0. *ret_bad: the publication cannot be written
- * (its offset did not grow, it is too large); nothing was done. */
-MUST_USE int channels_append(struct channels *channels, const struct publication *pub,
-    const struct store_limits *limits, uint64_t time_ms, bool *ret_bad);
+/* Writes one record, or none with limits.messages 0. entry->err -EINVAL: the publication cannot be
+ * written (its offset did not grow, it is too large); nothing was done. */
+MUST_USE int channels_append(
+    struct channels *channels, struct store_entry *entry, uint64_t time_ms);
 
-/* Forgets up to and including an offset; *ret_done is false when deletes ran out before the end. */
-MUST_USE int channels_clear(
-    struct channels *channels, struct span name, uint64_t up_to, bool *ret_done);
+/* Forgets up to and including an offset. */
+MUST_USE int channels_clear(struct channels *channels, struct span name, uint64_t up_to);
 
 /* Trims what is over the limits of the channels that were appended to. */
 MUST_USE int channels_trim(struct channels *channels);
@@ -72,13 +72,17 @@ MUST_USE int channels_trim(struct channels *channels);
 MUST_USE int channels_evict(struct channels *channels, uint32_t records);
 
 /* Looks at some rows behind *name (and sets it; empty: begin, or the end was reached): records past
- * their age and of older epochs go, and rows that say nothing any more. */
+ * their age and before the boundary go, and rows that say nothing any more. */
 MUST_USE int channels_walk(struct channels *channels, struct bytes *name, uint32_t rows_max);
 
 /* Writes the rows. */
 MUST_USE int channels_flush(struct channels *channels);
 
-/* Internal to channels and channels_trim: the channel's row, a new one when there is none. */
+/* Internal to channels and channels_trim: all up to this offset is forgotten; what is there is trimmed
+ * later. */
+void channels_hide(struct channel_row *channel, uint64_t up_to);
+
+/* As internal: the channel's row, a new one when there is none. */
 MUST_USE int channels_row(
     struct channels *channels, struct span name, struct channel_row **ret_channel);
 

@@ -1,4 +1,4 @@
-/* What leaves a history: over its limits, past its age, cleared, of an older epoch, or to make room. */
+/* What leaves a history: over its limits, past its age, cleared, or to make room. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,9 +7,8 @@
 /* A row without records is kept as long as somebody may come back with a cursor to it. */
 enum { FORGET_AFTER_MINUTES = 24 * 60 };
 
-/* What is to go: everything up to an offset, older than a time, over a number or over bytes. */
+/* What is to go besides what lies before the boundary: older than a time, over a number or over bytes. */
 struct trim {
-    uint64_t up_to;
     uint64_t before_ms;
     uint64_t count_max, bytes_max;
 };
@@ -18,7 +17,7 @@ static const struct trim trim_none = {.count_max = UINT64_MAX, .bytes_max = UINT
 
 static bool trim_wants(const struct trim *trim, const struct format_channel *row)
 {
-    return row->count > 0 && (row->first <= trim->up_to || row->first_ms < trim->before_ms ||
+    return row->count > 0 && (row->first <= row->boundary || row->first_ms < trim->before_ms ||
                                  row->count > trim->count_max || row->bytes > trim->bytes_max);
 }
 
@@ -111,9 +110,8 @@ static int row_trim(struct channels *channels, struct channel_row *channel, cons
     return r;
 }
 
-int channels_clear(struct channels *channels, struct span name, uint64_t up_to, bool *ret_done)
+int channels_clear(struct channels *channels, struct span name, uint64_t up_to)
 {
-    struct trim trim = trim_none;
     struct channel_row *channel;
     uint64_t count;
 
@@ -121,15 +119,11 @@ int channels_clear(struct channels *channels, struct span name, uint64_t up_to, 
     if (r < 0) {
         return r;
     }
-    trim.up_to = up_to;
-    r = row_trim(channels, channel, &trim, &count);
-    *ret_done = !trim_wants(&trim, &channel->row);
-    if (*ret_done && channel->row.boundary < up_to) {
-        channel->row.boundary = up_to;
-        channel->row.last = channel->row.last > up_to ? channel->row.last : up_to;
+    if (channel->row.boundary < up_to) {
+        channels_hide(channel, up_to);
         channel->row.minute = (uint32_t)(channels->now_ms / CHANNELS_MINUTE_MS) | 1;
-        channel->dirty = true;
     }
+    r = row_trim(channels, channel, &trim_none, &count);
     channels->records_trimmed += count;
     return r;
 }
@@ -238,8 +232,6 @@ static int walk_one(struct channels *channels, struct span name)
         return 0; /* It cannot be read: a look leaves it as it is, the next append begins anew. */
     }
     struct format_channel *row = &channel->row;
-    /* -1: nothing a client may still hold lies there, and the boundary stays of the old epoch. */
-    trim.up_to = history_start(channels->meta->epoch_generation) - 1;
     if (row->age_ms && row->age_ms < channels->now_ms) {
         trim.before_ms = channels->now_ms - row->age_ms;
     }

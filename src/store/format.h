@@ -50,10 +50,10 @@ struct format_meta {
 
 struct format_channel {
     uint64_t id;
-    uint64_t first;  /* Oldest record; 0: none. */
-    uint64_t last;   /* The highest offset that was ever written or cleared. */
-    uint64_t newest; /* Newest record. */
-    uint64_t boundary;
+    uint64_t first;      /* Oldest record; 0: none. */
+    uint64_t last;       /* The highest offset that was ever written or cleared. */
+    uint64_t newest;     /* Newest record. */
+    uint64_t boundary;   /* Up to here nothing is shown; it may still be there. */
     uint64_t known_from; /* The meta's, when this row was made. */
     uint64_t count;      /* Records. */
     uint64_t bytes;      /* Values of the records. */

@@ -27,7 +27,14 @@ struct reader {
 
 /* ---- The bounds ---- */
 
-/* What came before the present epoch is not shown. */
+/* Up to here nothing is shown: what is left there is about to be trimmed. */
+static uint64_t hidden(const struct reader *reader)
+{
+    uint64_t start = reader->letter->bounds.epoch_start, boundary = reader->row.boundary;
+
+    return boundary > start ? boundary : start;
+}
+
 static void fill_bounds(struct reader *reader, const struct format_meta *meta)
 {
     struct history_bounds *bounds = &reader->letter->bounds;
@@ -41,7 +48,7 @@ static void fill_bounds(struct reader *reader, const struct format_meta *meta)
         .known_from = row->known_from,
     };
     if (row->count > 0 && row->last > start) {
-        bounds->first = row->first > start ? row->first : 0; /* 0: to be looked up. */
+        bounds->first = row->first > hidden(reader) ? row->first : 0; /* 0: to be looked up. */
     }
     bounds->last = row->last > start ? row->last : 0;
     bounds->boundary = row->boundary > start ? row->boundary : 0;
@@ -284,18 +291,21 @@ static int read_page(struct reader *reader)
 {
     struct store_read *letter = reader->letter;
     struct history_bounds *bounds = &letter->bounds;
-    uint64_t floor = bounds->epoch_start + 1, boundary = reader->row.boundary;
+    uint64_t floor = hidden(reader) + 1;
     struct format_record_key at;
     MDB_val val;
 
-    reader->seen = boundary > bounds->epoch_start ? boundary : bounds->epoch_start;
+    reader->seen = hidden(reader);
     if (reader->row.count == 0) {
         return 0;
     }
     int r = 0;
-    if (bounds->first == 0 && bounds->last != 0) { /* Some of the past epoch are still there. */
+    if (bounds->first == 0 && reader->row.newest >= floor) { /* Some before it are still there. */
         r = seek(reader, floor, &val, &at);
         bounds->first = r == 0 ? at.offset : 0;
+        if (r == -ENOENT) {
+            return end_page(reader, -EBADMSG, reader->row.newest);
+        }
     }
     if (r == 0 && letter->from == STORE_FROM_AFTER) {
         r = seek(reader, letter->after, &val, &at);

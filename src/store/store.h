@@ -54,8 +54,8 @@ struct store_options store_options_default(void);
 MUST_USE int store_open(
     const struct store_options *options, struct store **ret_store, char why[STORE_WHY_MAX]);
 
-/* Answers everything it took (a clear that is not through with -ESHUTDOWN), then closes. Nobody may
- * call the ports any more; the answers are in the mailboxes. NULL is fine. */
+/* Answers everything it took, then closes. Nobody may call the ports any more; the answers are in the
+ * mailboxes. NULL is fine. */
 void store_close(struct store *store);
 
 /* As of opening: it stays until it is closed. */

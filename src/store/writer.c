@@ -78,33 +78,25 @@ static int apply_append(struct channels *channels, struct store_append *letter)
 
     for (uint32_t i = 0; i < letter->count && r == 0; i++) {
         struct store_entry *entry = &letter->entries[i];
-        bool bad;
-        entry->err = is_ours(channels->meta, entry->pub) ? 0 : -ESTALE;
-        if (entry->err) {
+        if (!is_ours(channels->meta, entry->pub)) {
+            entry->err = -ESTALE;
             continue;
         }
-        r = channels_append(channels, entry->pub, &entry->limits, letter->time_ms, &bad);
-        if (r == 0 && bad) {
-            entry->err = -EINVAL;
-        } else if (r == 0) {
+        r = channels_append(channels, entry, letter->time_ms);
+        if (r == 0 && entry->err == 0) {
             r = keys_add(channels->db, channels->txn, entry->pub, letter->time_ms);
         }
     }
     return r;
 }
 
-/* err says -EAGAIN when it is to be gone on with. */
 static int apply_clear(struct channels *channels, struct store_clear *letter)
 {
-    bool done = false;
-
     if (history_generation(letter->up_to) > channels->meta->generation) {
         letter->letter.err = -ESTALE;
         return 0;
     }
-    int r = channels_clear(channels, span_of(letter->name, letter->name_len), letter->up_to, &done);
-    letter->letter.err = done ? 0 : -EAGAIN;
-    return r;
+    return channels_clear(channels, span_of(letter->name, letter->name_len), letter->up_to);
 }
 
 static int apply_group(struct writer *writer, struct channels *channels)
@@ -330,10 +322,6 @@ static void answer_group(struct writer *writer, int err)
 {
     while (writer->group.first) {
         struct store_letter *letter = (struct store_letter *)take_first(&writer->group);
-        if (err == 0 && letter->err == -EAGAIN) {
-            mail_chain_add(&writer->queue, &letter->mail);
-            continue;
-        }
         finish(writer, letter, err ? err : letter->err);
     }
 }
@@ -407,9 +395,6 @@ void writer_run(void *arg)
         }
         writer.want_walk = !has_failed(writer.store) && clock_now_ns() >= writer.walk_ns;
         work_once(&writer);
-    }
-    while (writer.queue.first) { /* Only clears that are not through come behind the stop. */
-        finish(&writer, (struct store_letter *)take_first(&writer.queue), -ESHUTDOWN);
     }
     worker_post(worker);
     bytes_fini(&writer.walk_name);

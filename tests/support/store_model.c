@@ -47,6 +47,15 @@ static void forget_first(struct store_model_channel *channel)
     memmove(channel->records, channel->records + 1, channel->count * sizeof(struct record));
 }
 
+static void forget(struct store_model_channel *channel, uint64_t up_to)
+{
+    while (channel->count && channel->records[0].offset <= up_to) {
+        forget_first(channel);
+    }
+    channel->boundary = channel->boundary > up_to ? channel->boundary : up_to;
+    channel->last = channel->last > up_to ? channel->last : up_to;
+}
+
 static void append_one(struct store_model *model, const struct store_entry *entry)
 {
     const struct publication *pub = entry->pub;
@@ -54,6 +63,9 @@ static void append_one(struct store_model *model, const struct store_entry *entr
     struct span payload = publication_payload(pub);
 
     assert_true(pub->offset > channel->last);
+    if (entry->follows > channel->last) {
+        forget(channel, entry->follows);
+    }
     channel->records = mem_realloc(channel->records, (channel->count + 1) * sizeof(struct record));
     struct record *record = &channel->records[channel->count++];
     *record = (struct record){
@@ -139,11 +151,7 @@ static int clear(struct store_model *model, struct store_clear *letter)
     if (model->clear_err) {
         return model->clear_err;
     }
-    while (channel->count && channel->records[0].offset <= letter->up_to) {
-        forget_first(channel);
-    }
-    channel->boundary = channel->boundary > letter->up_to ? channel->boundary : letter->up_to;
-    channel->last = channel->last > letter->up_to ? channel->last : letter->up_to;
+    forget(channel, letter->up_to);
     return 0;
 }
 

@@ -383,6 +383,46 @@ static void what_the_store_refused_leaves_a_hole_that_is_told(void **state)
     finish();
 }
 
+/* The process ends before the store has heard that history is to be forgotten. */
+static void a_hole_is_told_though_a_crash_came_before_the_clearing(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_ASYNC);
+    struct rig_client *client = follow("");
+    publish_many(1, 2);
+    model.append_err = model.clear_err = -ENOSPC;
+    publish("m3");
+    model.append_err = 0;
+    publish("m4");
+    struct cursor second = {client->cursor.epoch, client->cursor.offset + 2};
+    struct cursor third = {client->cursor.epoch, client->cursor.offset + 3};
+    model.clear_err = 0;
+    crash(DURABILITY_ASYNC);
+    assert_int_equal(resume(second)->state, SUBSCRIBE_RESET);
+    assert_string_equal(got(resume(third)), "m4 ");
+    /* Where numbers begin again nothing is missing. */
+    publish_many(5, 6);
+    assert_string_equal(got(resume(third)), "m4 m5 m6 ");
+    finish();
+}
+
+/* Nobody has seen the event whose number is missing. */
+static void a_sync_event_that_was_refused_is_no_hole(void **state)
+{
+    (void)state;
+    start(1, DURABILITY_SYNC);
+    struct rig_client *client = follow("");
+    publish("m1");
+    struct cursor first = {client->cursor.epoch, client->cursor.offset + 1};
+    model.append_err = -ENOSPC;
+    publish("m2");
+    model.append_err = 0;
+    publish("m3");
+    crash(DURABILITY_SYNC);
+    assert_string_equal(got(resume(first)), "m3 ");
+    finish();
+}
+
 static void tick_for(uint64_t ms)
 {
     for (uint64_t passed = 0; passed < ms; passed += 100) {
@@ -703,6 +743,8 @@ int main(void)
         cmocka_unit_test(what_is_committed_and_not_shown_comes_once),
         cmocka_unit_test(history_is_read_from_the_store),
         cmocka_unit_test(what_the_store_refused_leaves_a_hole_that_is_told),
+        cmocka_unit_test(a_hole_is_told_though_a_crash_came_before_the_clearing),
+        cmocka_unit_test(a_sync_event_that_was_refused_is_no_hole),
         cmocka_unit_test(a_store_that_refuses_to_forget_is_asked_ever_more_seldom),
         cmocka_unit_test(a_cursor_in_a_hole_is_reset_and_not_waited_for),
         cmocka_unit_test(a_sync_publisher_hears_that_it_could_not_be_stored),

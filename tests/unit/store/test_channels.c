@@ -76,18 +76,26 @@ static struct publication *publication(const struct rig *rig, const char *name, 
     return pub;
 }
 
+static int append_one(struct channels *channels, struct publication *pub,
+    const struct store_limits *limits, uint64_t now_ms)
+{
+    struct store_entry entry = {.pub = pub, .limits = *limits};
+    int r = channels_append(channels, &entry, now_ms);
+
+    assert_int_equal(entry.err, 0);
+    return r;
+}
+
 /* Records first to last. */
 static void append(struct rig *rig, const char *name, uint64_t first, uint64_t last,
     const struct store_limits *limits, uint64_t now_ms)
 {
     struct channels channels;
-    bool bad;
 
     begin(rig, &channels, now_ms);
     for (uint64_t n = first; n <= last; n++) {
         struct publication *pub = publication(rig, name, n);
-        assert_int_equal(channels_append(&channels, pub, limits, now_ms, &bad), 0);
-        assert_false(bad);
+        assert_int_equal(append_one(&channels, pub, limits, now_ms), 0);
         publication_unref(pub);
     }
     assert_int_equal(channels_trim(&channels), 0);
@@ -218,14 +226,13 @@ static void a_transaction_deletes_only_its_share(void **state)
     struct store_limits ten = {.messages = 10};
     struct channels channels;
     struct format_channel row;
-    bool bad;
 
     append(rig, "c:1", 1, 500, &no_limits, START_MS);
     for (uint64_t n = 501; n <= 503; n++) {
         begin(rig, &channels, START_MS);
         channels.deletes_left = 200;
         struct publication *pub = publication(rig, "c:1", n);
-        assert_int_equal(channels_append(&channels, pub, &ten, START_MS, &bad), 0);
+        assert_int_equal(append_one(&channels, pub, &ten, START_MS), 0);
         publication_unref(pub);
         assert_int_equal(channels_trim(&channels), 0);
         commit(&channels);
@@ -237,6 +244,36 @@ static void a_transaction_deletes_only_its_share(void **state)
     assert_int_equal(entries(rig, rig->db.records), 10);
 }
 
+/* What is to be forgotten is so at once; its space is won back a share at a time, by the walk too. */
+static void a_long_history_is_cleared_at_once_and_deleted_bit_by_bit(void **state)
+{
+    struct rig *rig = *state;
+    struct channels channels;
+    struct format_channel row;
+    struct bytes name = {0};
+
+    append(rig, "c:1", 1, 500, &no_limits, START_MS);
+    for (uint32_t left = 490; left > 90; left -= 200) {
+        begin(rig, &channels, START_MS);
+        channels.deletes_left = 200;
+        if (left == 490) {
+            assert_int_equal(channels_clear(&channels, span_str("c:1"), history_start(1) + 490), 0);
+        } else {
+            assert_int_equal(channels_walk(&channels, &name, 10), 0);
+        }
+        commit(&channels);
+        assert_true(row_of(rig, "c:1", &row));
+        assert_int_equal(row.boundary, history_start(1) + 490);
+        assert_int_equal(row.count, left - 200 + 10);
+    }
+    walk_to_the_end(rig, START_MS, 10);
+    assert_true(row_of(rig, "c:1", &row));
+    assert_int_equal(row.count, 10);
+    assert_int_equal(row.first, history_start(1) + 491);
+    assert_int_equal(row.bytes, 10 * (FORMAT_RECORD_HEAD_LEN + 7));
+    bytes_fini(&name);
+}
+
 /* A tree that lost them must not look like a history that was trimmed in order. */
 static void records_that_are_gone_without_us_count_as_trimmed(void **state)
 {
@@ -245,7 +282,6 @@ static void records_that_are_gone_without_us_count_as_trimmed(void **state)
     struct format_channel row;
     struct channels channels;
     MDB_txn *txn;
-    bool bad;
 
     append(rig, "c:1", 1, 10, &no_limits, START_MS);
     assert_int_equal(mdb_txn_begin(rig->db.env, NULL, 0, &txn), 0);
@@ -253,7 +289,7 @@ static void records_that_are_gone_without_us_count_as_trimmed(void **state)
     assert_int_equal(mdb_txn_commit(txn), 0);
     begin(rig, &channels, START_MS);
     struct publication *pub = publication(rig, "c:2", 1);
-    assert_int_equal(channels_append(&channels, pub, &none, START_MS, &bad), 0);
+    assert_int_equal(append_one(&channels, pub, &none, START_MS), 0);
     publication_unref(pub);
     assert_int_equal(channels_evict(&channels, 1), 0);
     assert_int_equal(channels.rows_damaged, 1);
@@ -267,14 +303,13 @@ static void without_memory_nothing_is_half_done(void **state)
 {
     struct rig *rig = *state;
     struct channels channels;
-    bool bad;
     int r = -ENOMEM;
 
     for (int64_t fail = 0; r == -ENOMEM && fail < 100; fail++) {
         struct publication *pub = publication(rig, "c:1", 1);
         begin(rig, &channels, START_MS);
         mem_fail_after(fail);
-        r = channels_append(&channels, pub, &no_limits, START_MS, &bad);
+        r = append_one(&channels, pub, &no_limits, START_MS);
         mem_fail_after(-1);
         publication_unref(pub);
         if (r < 0) {
@@ -324,6 +359,7 @@ int main(void)
         CASE(the_walk_finds_what_is_past_its_age_a_few_rows_at_a_time),
         CASE(an_empty_channel_is_forgotten_after_a_day_and_then_nothing_old_continues),
         CASE(a_transaction_deletes_only_its_share),
+        CASE(a_long_history_is_cleared_at_once_and_deleted_bit_by_bit),
         CASE(records_that_are_gone_without_us_count_as_trimmed),
         CASE(without_memory_nothing_is_half_done),
         CASE(keys_are_bounded_in_number_and_time),

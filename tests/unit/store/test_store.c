@@ -312,6 +312,58 @@ static void clearing_moves_the_boundary_however_long_the_history(void **state)
     assert_int_equal(rig_append(rig, "n:1", rig_offset(rig, 12002), "x"), 0);
 }
 
+static int append_behind(struct rig *rig, uint64_t n, uint64_t follows)
+{
+    struct store_append letter = {.count = 1, .time_ms = now_ms()};
+    struct publication *pub = rig_publication(rig, "n:1", rig_offset(rig, n), "x", 1);
+
+    letter.entries[0] = (struct store_entry){
+        .pub = pub, .limits = rig_no_limits, .follows = rig_offset(rig, follows)};
+    assert_int_equal(rig->ports.append(rig->ports.ctx, &letter), 0);
+    rig_answer(rig);
+    publication_unref(pub);
+    return letter.letter.err ? letter.letter.err : letter.entries[0].err;
+}
+
+static bool continues_after(struct rig *rig, uint64_t n, uint32_t *ret_count)
+{
+    struct store_read *read = rig_read(rig, "n:1", STORE_FROM_AFTER, rig_offset(rig, n), 100);
+    bool continues =
+        history_continues(&read->bounds, (struct cursor){read->bounds.epoch, rig_offset(rig, n)});
+
+    assert_int_equal(read->letter.err, 0);
+    *ret_count = read->count;
+    rig_read_free(read);
+    return continues;
+}
+
+/* In one step with the append: there is no moment at which somebody could go on over the missing one. */
+static void an_append_behind_one_that_did_not_come_forgets_what_was_before(void **state)
+{
+    struct rig *rig = *state;
+    uint32_t count;
+
+    /* More than one transaction deletes, so some are still in the file. */
+    assert_int_equal(rig_append_many(rig, "n:1", rig_offset(rig, 1), 9000, 10, &rig_no_limits), 0);
+    assert_int_equal(append_behind(rig, 9001, 9000), 0);
+    assert_true(continues_after(rig, 9000, &count));
+    assert_int_equal(count, 1);
+    assert_int_equal(append_behind(rig, 9003, 9002), 0);
+    assert_false(continues_after(rig, 1, &count));
+    assert_false(continues_after(rig, 9001, &count));
+    assert_true(continues_after(rig, 9002, &count));
+    assert_int_equal(count, 1);
+    for (int from = STORE_FROM_BEGIN; from <= STORE_FROM_LAST; from++) {
+        struct store_read *read = rig_read(rig, "n:1", (enum store_from)from, 0, 100);
+        assert_int_equal(read->letter.err, 0);
+        assert_int_equal(read->count, 1);
+        assert_int_equal(read->bounds.first, rig_offset(rig, 9003));
+        assert_int_equal(read->bounds.boundary, rig_offset(rig, 9002));
+        rig_read_free(read);
+    }
+    assert_int_equal(rig->events[STORE_DAMAGED], 0);
+}
+
 static void offsets_that_are_not_ours_or_do_not_grow_are_refused(void **state)
 {
     struct rig *rig = *state;
@@ -537,6 +589,7 @@ int main(void)
         CASE(a_channel_that_keeps_nothing_leaves_no_record),
         CASE(records_past_their_age_go_by_themselves),
         CASE(clearing_moves_the_boundary_however_long_the_history),
+        CASE(an_append_behind_one_that_did_not_come_forgets_what_was_before),
         CASE(offsets_that_are_not_ours_or_do_not_grow_are_refused),
         CASE(what_is_refused_of_a_letter_does_not_take_the_rest_with_it),
         CASE(a_restart_is_a_new_generation_of_the_same_epoch),
