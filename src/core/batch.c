@@ -10,11 +10,11 @@ enum {
     POOL_MESSAGES_MAX = 256,
 };
 
-struct batch *batch_get(struct batch_pool *pool)
+static struct batch *get(struct batch_pool *pool, uint32_t spare)
 {
     struct batch *batch = pool->free;
 
-    if (batch) {
+    if (pool->count > spare) {
         pool->free = batch->next;
         pool->count -= 1;
         *batch = (struct batch){
@@ -30,6 +30,16 @@ struct batch *batch_get(struct batch_pool *pool)
         batch->refs = 1;
     }
     return batch;
+}
+
+struct batch *batch_get(struct batch_pool *pool)
+{
+    return get(pool, BATCH_SPARE);
+}
+
+struct batch *batch_get_spare(struct batch_pool *pool)
+{
+    return get(pool, 0);
 }
 
 int batch_reserve_message(struct batch *batch)

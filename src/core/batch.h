@@ -28,7 +28,7 @@ struct batch_message {
 
 enum {
     BATCH_REPLAY = 1,  /* Belongs to one subscriber's replay: never evicted. */
-    BATCH_LOST = 2,    /* Stands for `count` publications that never reached this shard. */
+    BATCH_LOST = 2,    /* Stands for `count` publications that nobody here gets. */
     BATCH_GAPS = 4,    /* Its subscribers are told of gaps. */
     BATCH_BUNDLES = 8, /* Each message is a bundle of events. */
 };
@@ -51,6 +51,7 @@ struct batch {
     uint8_t framing;
     uint8_t ns;
     uint8_t flags;
+    uint8_t reason; /* BATCH_LOST: enum drop_reason. */
 };
 
 static inline uint32_t batch_start(const struct batch *batch, uint32_t message)
@@ -76,7 +77,10 @@ static inline bool batch_full(const struct batch *batch)
     return batch->data.len >= BATCH_BYTES_MAX || batch->count >= BATCH_MESSAGES_MAX;
 }
 
-/* A small store of batches with their buffers, so that a quiet channel allocates nothing. */
+/* A small store of batches with their buffers, so that a quiet channel allocates nothing. The last
+ * BATCH_SPARE are for telling what is lost when memory runs out. */
+enum { BATCH_SPARE = 16 };
+
 struct batch_pool {
     struct batch *free;
     uint32_t count;
@@ -84,6 +88,9 @@ struct batch_pool {
 
 /* Gives an empty batch with one reference; NULL without memory. */
 MUST_USE struct batch *batch_get(struct batch_pool *pool);
+
+/* The same for a batch that is BATCH_LOST: it may be one of the spare ones. */
+MUST_USE struct batch *batch_get_spare(struct batch_pool *pool);
 
 /* Room for one more message. Returns 0 or -ENOMEM. */
 MUST_USE int batch_reserve_message(struct batch *batch);

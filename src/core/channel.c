@@ -258,7 +258,7 @@ void class_hand_over(struct shard *shard, struct class *class, struct subscriber
         if (left) {
             shard->stats.books.pending -= left;
             if (batch->flags & BATCH_LOST) {
-                shard_count_drop(shard, sub, batch->ns, DROP_OVERLOAD, left);
+                shard_count_drop(shard, sub, batch->ns, batch->reason, left);
             } else {
                 shard_deliver_queued(shard, sub, batch, batch->count - left);
             }
@@ -377,12 +377,16 @@ static struct batch *open_batch(struct shard *shard, struct class *class, uint8_
     if (!flow) {
         return NULL;
     }
-    if (flow->open &&
-        (batch_full(flow->open) || flow->open->flags != flags || (flags & BATCH_LOST))) {
+    if (flow->open && flow->open->count == 0) { /* What was to be its first found no memory. */
+        flow->open->first_seq = class->published;
+        flow->open->flags = flags;
+    } else if (flow->open &&
+               (batch_full(flow->open) || flow->open->flags != flags || (flags & BATCH_LOST))) {
         flow_seal(flow);
     }
     if (!flow->open) {
-        struct batch *batch = batch_get(&shard->batches);
+        struct batch *batch =
+            flags & BATCH_LOST ? batch_get_spare(&shard->batches) : batch_get(&shard->batches);
         if (!batch) {
             flow_release(shard, flow);
             return NULL;
@@ -454,16 +458,51 @@ static void drop_for_all(struct shard *shard, struct class *class, uint32_t coun
     }
 }
 
-/* An open batch with room for a message; NULL: there is no memory, everybody lost it. */
+/* The last sealed batch, when it stands for what was lost right before, for the same reason, and nobody was
+ * told yet: it can stand for more. */
+static struct batch *lost_before(const struct class *class, uint8_t reason)
+{
+    const struct flow *flow = class->flow;
+    struct batch *tail = flow ? flow->tail : NULL;
+
+    if (!tail || !(tail->flags & BATCH_LOST) || tail->reason != reason ||
+        (flow->open && flow->open->count) || (tail == flow->head && flow->index) ||
+        class_distance(tail->first_seq, class->published) != tail->count) {
+        return NULL;
+    }
+    return tail;
+}
+
+static void lose(struct shard *shard, struct class *class, uint64_t from, uint64_t to,
+    uint32_t count, uint8_t reason)
+{
+    struct batch *batch = lost_before(class, reason);
+
+    if (batch) {
+        batch->count += count;
+        batch->gap_to = to;
+        count_accepted(shard, class, count);
+        return;
+    }
+    batch = open_batch(shard, class, (uint8_t)(BATCH_LOST | batch_flags(shard, class)));
+    if (!batch) {
+        drop_for_all(shard, class, count);
+        return;
+    }
+    batch->count = count;
+    batch->gap_from = from;
+    batch->gap_to = to;
+    batch->reason = reason;
+    count_accepted(shard, class, count);
+    flow_seal(class->flow);
+}
+
+/* An open batch with room for a message; NULL without memory. */
 static struct batch *room_for_message(struct shard *shard, struct class *class)
 {
     struct batch *batch = open_batch(shard, class, batch_flags(shard, class));
 
-    if (!batch || batch_reserve_message(batch) != 0) {
-        drop_for_all(shard, class, 1);
-        return NULL;
-    }
-    return batch;
+    return batch && batch_reserve_message(batch) == 0 ? batch : NULL;
 }
 
 /* The frame is in the batch's data. */
@@ -486,16 +525,13 @@ void class_append(struct shard *shard, struct class *class, const struct publica
     if (class->view && view_batch_ms(&shard->views, class->view)) {
         if (bundle_add(shard, class, pub) != 0) {
             bundle_finish(shard, class);
-            drop_for_all(shard, class, 1);
+            lose(shard, class, pub->offset, pub->offset, 1, DROP_MEMORY);
         }
         return;
     }
     struct batch *batch = room_for_message(shard, class);
-    if (!batch) {
-        return;
-    }
-    if (shard->ports.encode(shard->ports.ctx, class->framing, pub, &batch->data) != 0) {
-        drop_for_all(shard, class, 1);
+    if (!batch || shard->ports.encode(shard->ports.ctx, class->framing, pub, &batch->data) != 0) {
+        lose(shard, class, pub->offset, pub->offset, 1, DROP_MEMORY);
         return;
     }
     add_message(shard, class, batch,
@@ -507,12 +543,9 @@ void class_append_bundle(
 {
     struct batch *batch = room_for_message(shard, class);
 
-    if (!batch) {
-        return;
-    }
-    if (shard->ports.encode_events(
-            shard->ports.ctx, class->framing, bundle->events, &batch->data) != 0) {
-        drop_for_all(shard, class, 1);
+    if (!batch || shard->ports.encode_events(
+                      shard->ports.ctx, class->framing, bundle->events, &batch->data) != 0) {
+        lose(shard, class, bundle->from, bundle->to, 1, DROP_MEMORY);
         return;
     }
     add_message(shard, class, batch,
@@ -528,17 +561,7 @@ void class_append_lost(
         return;
     }
     bundle_finish(shard, class);
-    uint8_t flags = (uint8_t)(BATCH_LOST | batch_flags(shard, class));
-    struct batch *batch = open_batch(shard, class, flags);
-    if (!batch) {
-        drop_for_all(shard, class, count);
-        return;
-    }
-    batch->count = count;
-    batch->gap_from = from;
-    batch->gap_to = to;
-    count_accepted(shard, class, count);
-    flow_seal(class->flow);
+    lose(shard, class, from, to, count, DROP_OVERLOAD);
 }
 
 void batch_unref(struct shard *shard, struct batch *batch)

@@ -150,7 +150,8 @@ void class_leave(struct shard *shard, struct class *class, struct subscriber *su
 /* Puts what is on the way to the subscriber into its outbox, before it leaves. */
 void class_hand_over(struct shard *shard, struct class *class, struct subscriber *sub);
 
-/* Encodes and appends one publication, or gathers it. Without memory it is dropped for everyone. */
+/* Encodes and appends one publication, or gathers it. Without memory it is dropped for everyone, and those
+ * who want gap notices get one. */
 struct publication;
 void class_append(struct shard *shard, struct class *class, const struct publication *pub);
 
@@ -163,7 +164,8 @@ struct bundle_message {
 void class_append_bundle(
     struct shard *shard, struct class *class, const struct bundle_message *bundle);
 
-/* Notes that publications from..to (offsets, count of them) never got here. */
+/* Notes that publications from..to (offsets, count of them) never got here. Takes no memory where a batch
+ * is spare. */
 void class_append_lost(
     struct shard *shard, struct class *class, uint64_t from, uint64_t to, uint32_t count);
 

@@ -38,7 +38,7 @@ static void record_slice(struct shard *shard, const struct slice *slice)
     }
 }
 
-/* Publications that never came: nothing to send but the word that they are missing. */
+/* Publications that are lost: nothing to send but the word that they are missing. */
 static void lose_slice(struct shard *shard, struct slice *slice)
 {
     struct batch *batch = slice->batch;
@@ -51,10 +51,11 @@ static void lose_slice(struct shard *shard, struct slice *slice)
             continue;
         }
         slice->taken += count;
-        shard_count_drop(shard, sub, batch->ns, DROP_OVERLOAD, count);
+        shard_count_drop(shard, sub, batch->ns, batch->reason, count);
         if (batch->flags & BATCH_GAPS) {
-            outbox_gap(shard, sub, batch->channel, batch->framing, batch->gap_from, batch->gap_to,
-                DROP_OVERLOAD);
+            uint64_t from = batch->gap_from + (batch->count - count); /* Who came in between. */
+            outbox_gap(shard, sub, batch->channel, batch->framing,
+                from < batch->gap_to ? from : batch->gap_to, batch->gap_to, batch->reason);
         }
     }
 }
