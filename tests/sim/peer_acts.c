@@ -274,7 +274,7 @@ static void reply(struct peer *peer)
     }
 }
 
-void peer_read_replies(struct peer *peer)
+void peer_read_http(struct peer *peer, void (*each)(struct peer *peer))
 {
     size_t used;
     int got;
@@ -288,12 +288,17 @@ void peer_read_replies(struct peer *peer)
             CHECK(bytes_append(&peer->body, piece.data, piece.len) == 0);
         }
         if (got == HTTP_RESPONSE_DONE) {
-            reply(peer);
+            each(peer);
             peer->body.len = 0;
             http_response_reset(peer->http, false);
         }
         bytes_consume(&peer->in, used);
     } while (got != HTTP_RESPONSE_MORE);
+}
+
+void peer_read_replies(struct peer *peer)
+{
+    peer_read_http(peer, reply);
 }
 
 /* ---- misbehaviour ---- */

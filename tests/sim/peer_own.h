@@ -32,5 +32,7 @@ void peer_poll_read(struct peer *peer);
 
 /* HTTP: replies, in the order of the requests. */
 void peer_read_replies(struct peer *peer);
+/* Calls a function for each whole one, whose body is then in peer->body. */
+void peer_read_http(struct peer *peer, void (*each)(struct peer *peer));
 
 #endif

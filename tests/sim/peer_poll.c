@@ -143,23 +143,7 @@ static void reply(struct peer *peer)
 
 void peer_poll_read(struct peer *peer)
 {
-    size_t used;
-    int got;
-
-    do {
-        got = http_response_feed(peer->http, peer->in.data, peer->in.len, &used);
-        CHECK(got >= 0);
-        if (got == HTTP_RESPONSE_BODY) {
-            struct span piece = http_response_of(peer->http)->body;
-            CHECK(bytes_append(&peer->body, piece.data, piece.len) == 0);
-        }
-        if (got == HTTP_RESPONSE_DONE) {
-            reply(peer);
-            peer->body.len = 0;
-            http_response_reset(peer->http, false);
-        }
-        bytes_consume(&peer->in, used);
-    } while (got != HTTP_RESPONSE_MORE);
+    peer_read_http(peer, reply);
     if (!peer->poll.asked && !peer->cut && peer->phase == PEER_OPEN && !peer->half &&
         sim_client_state(peer->client) == SIM_CLIENT_OPEN) {
         peer_poll_ask(peer);
