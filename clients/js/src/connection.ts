@@ -120,7 +120,6 @@ export class Connection {
   }
 
   #opened(): void {
-    if (this.phase === 'open') return // Another stream of the same transport.
     this.phase = 'open'
     this.#failures = 0
     // Soon for the first time: when nothing could be reached, the turn of a lesser one says nothing.

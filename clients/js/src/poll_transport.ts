@@ -1,8 +1,8 @@
 import { before, formatCursor, parseCursor } from './cursor.js'
-import { asFanoutError } from './errors.js'
-import { Groups, groupUrl } from './groups.js'
+import { GroupTransport } from './group_transport.js'
+import { groupUrl } from './groups.js'
 import type { Envelope, StateNotice } from './payload.js'
-import type { ChannelRequest, Transport, TransportContext } from './transport.js'
+import type { ChannelRequest } from './transport.js'
 
 interface PollAnswer {
   events: Envelope[]
@@ -14,75 +14,30 @@ interface PollAnswer {
 }
 
 /** Long polling: works through everything that lets a GET pass. */
-export class PollTransport implements Transport {
+export class PollTransport extends GroupTransport {
   readonly name = 'poll'
-  readonly history = undefined
 
-  readonly #context: TransportContext
-  readonly #groups: Groups
-  #loops: AbortController[] = []
-  #opened = false
-  #closed = false
-
-  constructor(context: TransportContext) {
-    this.#context = context
-    this.#groups = new Groups(context.env, () => this.#restart())
-  }
-
-  subscribe(request: ChannelRequest): void {
-    this.#groups.add(request)
-  }
-
-  unsubscribe(channel: string): void {
-    this.#groups.remove(channel)
-  }
-
-  close(): void {
-    this.#closed = true
-    this.#groups.close()
-    this.#abort()
-  }
-
-  #abort(): void {
-    for (const loop of this.#loops) loop.abort()
-    this.#loops = []
-  }
-
-  #restart(): void {
-    this.#abort()
-    for (const group of this.#groups.list()) {
-      const loop = new AbortController()
-      this.#loops.push(loop)
-      void this.#run(group, loop)
-    }
-  }
-
-  async #run(group: ChannelRequest[], loop: AbortController): Promise<void> {
-    const { http, sink, timing } = this.#context
+  protected async run(group: ChannelRequest[], run: AbortController): Promise<void> {
+    const { http, timing } = this.context
     const told = new Set<string>()
     try {
-      while (!this.#closed && !loop.signal.aborted) {
+      while (!this.gone(run)) {
         // The first answer says where each channel stands, so nobody should wait for it.
         const wait = told.size ? timing.pollWaitS : 0
         const url = groupUrl(http, 'poll', group, [['wait', String(wait)]])
-        const { body } = await http.json(url, { timeoutMs: wait * 1000 + timing.connectTimeoutMs, signal: loop.signal })
-        if (this.#closed || loop.signal.aborted) return
-        if (!this.#opened) {
-          this.#opened = true
-          sink.opened()
-        }
+        const { body } = await http.json(url, { timeoutMs: wait * 1000 + timing.connectTimeoutMs, signal: run.signal })
+        if (this.gone(run)) return
+        this.opened()
         this.#deliver(group, body, told)
       }
     } catch (error) {
-      if (this.#closed || loop.signal.aborted) return
-      this.close()
-      sink.closed({ opened: this.#opened, retryMs: 0, error: asFanoutError(error) })
+      this.failed(run, error, 0)
     }
   }
 
   /** In the order of a stream: where each channel stands, its events, where it stands now. */
   #deliver(group: ChannelRequest[], answer: PollAnswer, told: Set<string>): void {
-    const { sink } = this.#context
+    const { sink } = this.context
     const cursors = answer.cursor.split(',')
     const ends: StateNotice[] = []
     group.forEach((request, i) => {

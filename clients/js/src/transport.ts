@@ -31,6 +31,7 @@ export interface TransportClosed {
 
 /** What a transport tells its connection. After `closed` it is silent. */
 export interface TransportSink {
+  /** Once. */
   opened(): void
   event(envelope: Envelope): void
   state(notice: StateNotice): void

@@ -158,6 +158,36 @@ test('WebSocket twice in vain → server-sent events; tried again soon and after
   assert.equal(world.sockets.length, 5)
 })
 
+test('a better transport of two streams is one: it takes over once', async () => {
+  const { world, client } = scene({ transports: ['sse', 'poll'] })
+  const streams = []
+  let up = false
+  world.answer = ({ path, query }) => {
+    if (path.endsWith('/sse')) {
+      if (!up) return { status: 502 }
+      streams.push({ channel: query.get('channel'), ...stream() })
+      return streams.at(-1).response
+    }
+    if (query.get('wait') === '0') return { body: { events: [], cursor: 'e1:0', state: 'live' } }
+    return 'hang'
+  }
+  const got = []
+  client.subscribe('a:1', { onEvent: ({ data }) => got.push(data) })
+  client.subscribe('a:2', { batchMs: 10, onEvent: ({ data }) => got.push(data) })
+  await world.advance(10_000)
+  assert.equal(client.transport, 'poll')
+  up = true
+  await world.advance(60_000)
+  assert.deepEqual([client.transport, streams.length], ['sse', 2])
+  for (const { channel, write } of streams) {
+    write(`event: state\ndata: {"channel":"${channel}","state":"live","cursor":"e1:0"}\n\n`)
+    write(`id: e1:1\ndata: {"channel":"${channel}","cursor":"e1:1","data":"${channel}"}\n\n`)
+  }
+  await settle()
+  assert.deepEqual([got.sort(), client.state], [['a:1', 'a:2'], 'live'])
+  client.close()
+})
+
 test('where /sse is not there it is long polling at once; the state says polling', async () => {
   const { world, client } = scene()
   let release
