@@ -26,12 +26,13 @@
  *
  *      order                   S2 finds   P3 finds     what happens
  *      P2  P3  S1  S2          mail       awake        the receiver does not wait
- *      P2  S1  P3  S2          mail       sleeping     the receiver does not wait; one early
- * wake-up P2  S1  S2  P3          mail       sleeping(*)  the receiver does not wait; (*) or awake,
- * when the receiver put it back first S1  P2  P3  S2          mail       sleeping     the receiver
- * does not wait; one early wake-up S1  P2  S2  P3          mail       sleeping(*)  the receiver
- * does not wait S1  S2  P2  P3          nothing    sleeping     the sender writes, the receiver
- * wakes
+ *      P2  S1  P3  S2          mail       sleeping     it does not wait; one early wake-up
+ *      P2  S1  S2  P3          mail       sleeping(*)  it does not wait
+ *      S1  P2  P3  S2          mail       sleeping     it does not wait; one early wake-up
+ *      S1  P2  S2  P3          mail       sleeping(*)  it does not wait
+ *      S1  S2  P2  P3          nothing    sleeping     the sender writes, the receiver wakes
+ *
+ *      (*) or awake, when the receiver put `sleeping` back first.
  *
  * The lost wake-up would be "S2 finds nothing and P3 finds awake": S2 before P2 and P3 before S1, a
  * circle, since S1 is before S2 and P2 before P3. With several senders P3's exchange lets exactly
