@@ -132,6 +132,7 @@ static long read_handshake(struct client_ws *ws, const uint8_t *data, size_t len
         at += used;
         const struct http_response *resp = http_response_of(ws->reader);
         const char *reason = NULL;
+        char why[CLIENT_WHY_MAX];
         switch (result) {
         case HTTP_RESPONSE_MORE:
             return (long)at;
@@ -147,6 +148,13 @@ static long read_handshake(struct client_ws *ws, const uint8_t *data, size_t len
             }
             break;
         case HTTP_RESPONSE_HEAD:
+            if (resp->status / 100 == 2) {
+                /* Some other resource, and its body may never end: an event stream's does not. */
+                snprintf(why, sizeof why, "the server answered %d: this is no WebSocket's address",
+                    resp->status);
+                lose(ws, why, 0, true);
+                return -1;
+            }
             if (!resp->upgrade && resp->status != 101) {
                 break; /* The body tells why. */
             }

@@ -83,11 +83,7 @@ bool lines_next(struct lines *lines, struct span *ret_line, size_t *ret_used)
             *ret_used = len + (end != NULL);
             len -= len && data[len - 1] == '\r';
             *ret_line = span_of(data, len);
-            if (len) {
-                return true;
-            }
-            lines->at += *ret_used; /* Empty lines are nothing. */
-            continue;
+            return true;
         }
         watch(lines, true);
         if (lines->state != LINES_FILE || !read_piece(lines)) {

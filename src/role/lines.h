@@ -32,7 +32,7 @@ void lines_fini(struct lines *lines);
 void lines_read(struct lines *lines);
 void lines_settle(struct lines *lines);
 
-/* The next line that is not empty, without its end; valid until the next call here. *ret_used is for
+/* The next line, without its end; an empty one, too; valid until the next call here. *ret_used is for
  * lines_take(). False when there is none now. */
 MUST_USE bool lines_next(struct lines *lines, struct span *ret_line, size_t *ret_used);
 void lines_take(struct lines *lines, size_t used);

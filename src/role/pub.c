@@ -102,7 +102,8 @@ static const char help_head[] =
     "usage: fanout pub CHANNEL [PAYLOAD] [flags]\n"
     "       fanout pub --user U|--room R [PAYLOAD] [flags]\n"
     "\n"
-    "Without a payload every line of stdin is one message. Payloads are sent byte for byte.\n";
+    "Without a payload every line of stdin is one message, an empty line too. Payloads are sent\n"
+    "byte for byte.\n";
 static const char help_tail[] =
     "\n"
     "Examples\n"

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "core/name.h"
 #include "proto/url.h"
 #include "role/args.h"
 #include "role/client_ws.h"
@@ -49,7 +50,7 @@ struct sub {
 
 #define AT(field) offsetof(struct sub_options, field)
 static const struct arg sub_args[] = {
-    {.help = "What to watch (one of them, or a whole URL)"},
+    {.help = "What to watch (channels or a whole URL as words, or one of)"},
     {"user", ARG_TEXT, AT(user), "U", "the events of a user", NULL},
     {"room", ARG_TEXT, AT(room), "R", "the messages of a room", NULL},
     {"channel", ARG_LIST, AT(channels), "C", "a channel, with cursors; repeatable", NULL},
@@ -72,16 +73,23 @@ static const struct arg sub_args[] = {
 static const char help_head[] =
     "fanout sub: watch events from a terminal\n"
     "\n"
-    "usage: fanout sub [URL | --user U | --room R | --channel C …] [flags]\n";
+    "usage: fanout sub CHANNEL… [flags]\n"
+    "       fanout sub --user U|--room R [flags]\n"
+    "       fanout sub URL [flags]\n"
+    "\n"
+    "Payloads are shown byte for byte, but for control bytes: \\n, \\t, \\x1b.\n";
 static const char help_tail[] =
     "\n"
     "Examples\n"
     "  fanout sub --user alice\n"
-    "  fanout sub --channel room:lobby --channel run:42 --since begin\n"
+    "  fanout sub orders:42\n"
+    "  fanout sub room:lobby run:42 --since begin\n"
     "  fanout sub --room lobby --json | jq .data\n"
     "  fanout sub 'ws://127.0.0.1:8084/ws?username=alice' --count 1 --timeout 5s\n"
     "\n"
-    "Reconnects by itself, with backoff and jitter; --channel goes on behind the last cursor.\n"
+    "--user and --room are plain sockets, as applications use them; a channel, user:U and room:R\n"
+    "too, comes with cursors. Reconnects by itself, with backoff and jitter, and goes on behind\n"
+    "the last cursor.\n"
     "Exit code: 0 done or interrupted; 1 refused, never connected, or --count not reached in\n"
     "time; 2 wrong usage.\n";
 
@@ -334,29 +342,87 @@ static int spread_since(struct sub *sub, char *err)
     return 0;
 }
 
+/* A whole URL among the words; NULL when all are channels. */
+static const char *url_of(const struct arg_list *words)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        if (strstr(words->items[i], "://")) {
+            return words->items[i];
+        }
+    }
+    return NULL;
+}
+
+/* The words that are no URL are channels, as --channel gives them. Returns 0, or -1 with a sentence
+ * in err. */
+static int read_words(struct arg_list *channels, const struct arg_list *words, char *err)
+{
+    for (size_t i = 0; i < words->count; i++) {
+        const char *word = words->items[i];
+        const char *wrong = name_check(span_str(word));
+        if (wrong) {
+            snprintf(err, ARGS_ERR_MAX,
+                "\"%.60s\": %s; or give a URL, e.g. ws://127.0.0.1:8084/ws?room=lobby", word,
+                wrong);
+            return -1;
+        }
+        if (channels->count == ARGS_LIST_MAX) {
+            snprintf(err, ARGS_ERR_MAX, "more than %d channels", ARGS_LIST_MAX);
+            return -1;
+        }
+        channels->items[channels->count++] = word;
+    }
+    return 0;
+}
+
+/* What is read as plain HTTP is never answered with a WebSocket. Returns 0, or -1 with a sentence. */
+static int check_path(const char *target, char *err)
+{
+    static const char *const others[] = {"/sse", "/poll"};
+    size_t len = strcspn(target, "?#");
+
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        size_t tail = strlen(others[i]);
+        if (len >= tail && memcmp(target + len - tail, others[i], tail) == 0) {
+            snprintf(err, ARGS_ERR_MAX,
+                "%s is plain HTTP, for curl or a browser; expected a WebSocket's URL, e.g. "
+                "ws://127.0.0.1:8084/ws?channel=room:lobby",
+                others[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Builds the target from the flags. Returns 0, or -1 with a sentence in err. */
 static int make_target(struct sub *sub, const struct arg_list *rest, char *err)
 {
     const struct sub_options *o = sub->options;
-    int chosen =
-        (o->user != NULL) + (o->room != NULL) + (o->channels.count > 0) + (rest->count > 0);
-    const char *text = rest->count ? rest->items[0] : o->url;
+    const char *url = url_of(rest), *text = url ? url : o->url;
+    struct arg_list channels = o->channels;
     char why[CLIENT_URL_ERR_MAX];
 
-    if (chosen != 1 || rest->count > 1) {
+    if (!url && read_words(&channels, rest, err)) {
+        return -1;
+    }
+    int chosen = (o->user != NULL) + (o->room != NULL) + (channels.count > 0) + (url != NULL);
+    if (chosen != 1 || (url && rest->count > 1)) {
         snprintf(err, ARGS_ERR_MAX,
-            chosen == 0 ? "nothing to watch; give --user, --room, --channel or a URL"
-                        : "give exactly one of a URL, --user, --room and --channel");
+            chosen == 0 ? "nothing to watch; give a channel, --user, --room or a URL"
+                        : "give only one of a URL, --user, --room and channels");
         return -1;
     }
     if (client_url_parse(text, CLIENT_WS, &sub->url, why)) {
         snprintf(err, ARGS_ERR_MAX, "%.240s", why);
         return -1;
     }
+    if (check_path(sub->url.target, err)) {
+        return -1;
+    }
     int bad = 0;
-    if (rest->count && strcspn(sub->url.target, "?") > 1) {
+    if (url && strcspn(sub->url.target, "?") > 1) {
         bad = bytes_append_str(&sub->target, sub->url.target);
-    } else if (rest->count) {
+    } else if (url) {
         bad = bytes_appendf(&sub->target, "/ws%s",
             sub->url.target[0] == '/' ? sub->url.target + 1 : sub->url.target);
     } else {
@@ -373,8 +439,8 @@ static int make_target(struct sub *sub, const struct arg_list *rest, char *err)
         bad = bad ? bad
                   : client_url_add_param(target, "client_id", o->client_id, strlen(o->client_id));
     }
-    for (size_t i = 0; i < o->channels.count; i++) {
-        const char *channel = o->channels.items[i];
+    for (size_t i = 0; i < channels.count; i++) {
+        const char *channel = channels.items[i];
         bad = bad ? bad : client_url_add_param(target, "channel", channel, strlen(channel));
     }
     if (o->since) {

@@ -1,5 +1,6 @@
 #include "role/sub_print.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "base/base64.h"
@@ -121,9 +122,7 @@ void sub_print_value(struct bytes *out, struct span json, bool colour)
 
     while (at < json.len) {
         uint8_t c = json.data[at];
-        if (is_space(c)) {
-            at++;
-        } else if (c == '"') {
+        if (c == '"') {
             size_t end = string_end(json, at), next = end;
             while (next < json.len && is_space(json.data[next])) {
                 next++;
@@ -131,11 +130,8 @@ void sub_print_value(struct bytes *out, struct span json, bool colour)
             bool is_key = next < json.len && json.data[next] == ':';
             put_string(out, span_of(json.data + at, end - at), is_key, colour);
             at = end;
-        } else if (c == ':' || c == ',') {
-            put(out, c == ':' ? ": " : ", ");
-            at++;
-        } else if (c == '{' || c == '}' || c == '[' || c == ']') {
-            CHECK(bytes_append_byte(out, c) == 0);
+        } else if (is_space(c) || memchr(":,{}[]", c, 6)) {
+            term_append_safe(out, &c, 1);
             at++;
         } else {
             size_t start = at;
@@ -220,8 +216,8 @@ void sub_print_human(struct bytes *out, const struct sub_item *item, uint64_t wa
     put(out, "\n");
 }
 
-/* Copies JSON so that it stays on one line: white space between values is dropped. */
-static void put_compact(struct bytes *out, struct span json)
+/* Copies JSON as it is but for line ends between values: it stays on one line. */
+static void put_line(struct bytes *out, struct span json)
 {
     for (size_t at = 0; at < json.len;) {
         if (json.data[at] == '"') {
@@ -229,7 +225,7 @@ static void put_compact(struct bytes *out, struct span json)
             put_span(out, span_of(json.data + at, end - at));
             at = end;
         } else {
-            if (!is_space(json.data[at])) {
+            if (json.data[at] != '\n' && json.data[at] != '\r') {
                 CHECK(bytes_append_byte(out, json.data[at]) == 0);
             }
             at++;
@@ -240,7 +236,7 @@ static void put_compact(struct bytes *out, struct span json)
 void sub_print_json(struct bytes *out, const struct sub_item *item)
 {
     if (!item->raw) {
-        put_compact(out, item->whole);
+        put_line(out, item->whole);
         put(out, "\n");
         return;
     }
@@ -250,7 +246,7 @@ void sub_print_json(struct bytes *out, const struct sub_item *item)
     }
     put(out, ",\"cursor\":null,\"data\":");
     if (json_valid(item->data.data, item->data.len)) {
-        put_compact(out, item->data);
+        put_line(out, item->data);
         put(out, "}\n");
         return;
     }

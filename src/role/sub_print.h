@@ -33,10 +33,10 @@ void sub_items(struct span frame, sub_item_fn *fn, void *ctx);
 void sub_print_human(struct bytes *out, const struct sub_item *item, uint64_t wall_ns, bool colour);
 
 /* Appends the envelope as one line of JSON, with '\n'; made from a raw payload as wire.md says:
- * JSON as it is, text as a string, other bytes as base64. */
+ * JSON as it is but for line ends between values, text as a string, other bytes as base64. */
 void sub_print_json(struct bytes *out, const struct sub_item *item);
 
-/* Appends a valid JSON text on one line, with a space behind ':' and ',', perhaps coloured. */
+/* Appends a valid JSON text byte for byte, perhaps coloured; control bytes as term_append_safe(). */
 void sub_print_value(struct bytes *out, struct span json, bool colour);
 
 #endif

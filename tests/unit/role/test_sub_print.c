@@ -29,7 +29,7 @@ static void an_envelope_is_one_readable_line(void **state)
 
     assert_int_equal(item.kind, SUB_EVENT);
     sub_print_human(&out, &item, 45296123000000, false);
-    assert_string_equal(text(), "12:34:56.123  room:x  e1:42  {\"a\": [1, \"b c\"]}\n");
+    assert_string_equal(text(), "12:34:56.123  room:x  e1:42  {\"a\":[1,\"b c\"]}\n");
 }
 
 static void notices_are_told_apart(void **state)
@@ -44,8 +44,8 @@ static void notices_are_told_apart(void **state)
     sub_print_human(&out, &live, 0, false);
     sub_print_human(&out, &gap, 0, false);
     assert_string_equal(text(), "00:00:00.000  room:x  e1:41  state replayed\n"
-                                "00:00:00.000  gap {\"channel\": \"room:x\", \"from\": 40, \"to\": "
-                                "52, \"reason\": \"slow\"}\n");
+                                "00:00:00.000  gap {\"channel\":\"room:x\",\"from\":40,\"to\":"
+                                "52,\"reason\":\"slow\"}\n");
 }
 
 /* A payload must not move the cursor, change colours or start a line of its own. */
@@ -72,7 +72,7 @@ static void raw_payloads_become_envelopes(void **state)
         const char *payload, *expected;
     } cases[] = {
         {"{\"a\": 1,\n \"b\":\"x y\"}",
-            "{\"channel\":\"user:u\",\"cursor\":null,\"data\":{\"a\":1,\"b\":\"x y\"}}\n"},
+            "{\"channel\":\"user:u\",\"cursor\":null,\"data\":{\"a\": 1, \"b\":\"x y\"}}\n"},
         {"plain \"text\"", "{\"channel\":\"user:u\",\"cursor\":null,\"data\":\"plain "
                            "\\\"text\\\"\",\"enc\":\"text\"}\n"},
         {"\xff", "{\"channel\":\"user:u\",\"cursor\":null,\"data\":\"/w==\",\"enc\":\"base64\"}\n"},
@@ -96,7 +96,7 @@ static void envelopes_stay_on_one_line(void **state)
         sub_item_read(span_str("{ \"channel\" : \"a:b\",\n\"data\" : \"x\\n y\" }"));
 
     sub_print_json(&out, &item);
-    assert_string_equal(text(), "{\"channel\":\"a:b\",\"data\":\"x\\n y\"}\n");
+    assert_string_equal(text(), "{ \"channel\" : \"a:b\",\"data\" : \"x\\n y\" }\n");
 }
 
 static void print_each(void *ctx, const struct sub_item *item)
@@ -123,9 +123,26 @@ static void batches_are_taken_apart(void **state)
     assert_int_equal(count, 1);
 }
 
+static void json_is_shown_byte_for_byte(void **state)
+{
+    static const struct {
+        const char *json, *shown;
+    } cases[] = {
+        {"{\"x\":1,\"y\":[1,2 ]}", "{\"x\":1,\"y\":[1,2 ]}"},
+        {" {\"x\" : 1 ,  \"y\":{}}", " {\"x\" : 1 ,  \"y\":{}}"},
+        {"[1,\r\n\t2]", "[1,\\x0d\\n\\t2]"},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        out.len = 0;
+        sub_print_value(&out, span_str(cases[i].json), false);
+        assert_string_equal(text(), cases[i].shown);
+    }
+}
+
 static void colours_leave_the_text_as_it_is(void **state)
 {
-    const char *json = "{\"a\": [1, -2.5, true, null, \"x\"], \"b\": {}}";
+    const char *json = "{\"a\": [1, -2.5, true,null, \"x\"],  \"b\":{}}";
     sub_print_value(&out, span_str(json), true);
     size_t kept = 0;
     for (size_t i = 0; i < out.len; i++) {
@@ -168,6 +185,8 @@ int main(void)
         cmocka_unit_test_teardown(raw_payloads_become_envelopes, clear),
         cmocka_unit_test_teardown(envelopes_stay_on_one_line, clear),
         cmocka_unit_test_teardown(batches_are_taken_apart, clear),
+        cmocka_unit_test_teardown(colours_leave_the_text_as_it_is, clear),
+        cmocka_unit_test_teardown(json_is_shown_byte_for_byte, clear),
         cmocka_unit_test_teardown(colours_leave_the_text_as_it_is, clear),
         cmocka_unit_test(figures_read_well),
     };
