@@ -11,7 +11,7 @@ static const struct {
     const char *help;
 } roles[] = {
     {"serve", role_serve, "the gateway: clients connect here"},
-    {"demo", role_demo, "a gateway to try out, with a page at http://localhost:8084/"},
+    {"demo", role_demo, "a gateway to try out, with a page at http://127.0.0.1:8084/"},
     {"pub", role_pub, "publish from a terminal, over HTTP or Redis"},
     {"sub", role_sub, "watch channels from a terminal"},
     {"bench", role_bench, "load a gateway and report latency, loss and cost"},
@@ -20,7 +20,8 @@ static const struct {
 
 static void print_help(FILE *out)
 {
-    fprintf(out, "Usage: fanout COMMAND [options]\n\n"
+    fprintf(out, "Usage: fanout COMMAND [options]\n"
+                 "       fanout --version | --help\n\n"
                  "Delivers every event to everyone who should see it, once, in order, fast,\n"
                  "and says so when it could not.\n\nCommands\n");
     for (size_t i = 0; i < COUNT_OF(roles); i++) {

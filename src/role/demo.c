@@ -51,7 +51,7 @@ static void base_address(const struct gateway *gateway, char *out, size_t cap)
         return;
     }
     if (!host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) {
-        host = "localhost";
+        host = "127.0.0.1";
     }
     snprintf(out, cap, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host, gateway->port);
 }
@@ -65,7 +65,7 @@ static void print_broker(const struct config *config)
         return;
     }
     printf("  Broker   embedded, in this process. Redis publishers are not heard;\n"
-           "           to hear them: fanout demo --redis-host localhost\n");
+           "           to hear them: fanout demo --redis-host 127.0.0.1\n");
 }
 
 static void greet(const struct gateway *gateway)
@@ -92,10 +92,23 @@ static void greet(const struct gateway *gateway)
     fflush(stdout);
 }
 
+static const char help_head[] =
+    "fanout demo: a gateway to try out, with a page that shows what it does\n"
+    "\n"
+    "Usage: fanout demo [flags]\n"
+    "\n"
+    "It is `fanout serve` with a page at /; the address is printed at the start.\n"
+    "\n"
+    "Examples\n"
+    "  fanout demo\n"
+    "  fanout demo --listen 127.0.0.1:9000 --redis-host 127.0.0.1\n"
+    "\n";
+
 int role_demo(int argc, char **argv)
 {
     static struct route routes[ROUTES_MAX];
-    static const struct gateway_role demo = {.name = "demo", .routes = routes, .started = greet};
+    static const struct gateway_role demo = {
+        .name = "demo", .routes = routes, .started = greet, .help = help_head};
 
     join_routes(routes);
     return serve_run(&demo, CONFIG_DEMO, argc, argv);

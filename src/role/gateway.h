@@ -98,6 +98,7 @@ struct gateway {
 /* What makes one role of the gateway another; outlives the run. */
 struct gateway_role {
     const char *name; /* "serve" or "demo". */
+    const char *help; /* What --help says before the flags. */
     const struct route *routes;
     void (*started)(const struct gateway *gateway); /* Every shard is listening; may be NULL. */
 };

@@ -48,11 +48,11 @@ static void print_lines(const struct config_lines *lines, const char *prefix)
     }
 }
 
-static int print_help(enum config_role role)
+static int print_help(const char *head, enum config_role role)
 {
     struct bytes text = {0};
 
-    if (config_help(role, &text) != 0) {
+    if (bytes_append_str(&text, head) != 0 || config_help(role, &text) != 0) {
         return 1;
     }
     fwrite(text.data, 1, text.len, stdout);
@@ -70,14 +70,31 @@ int serve_run(const struct gateway_role *role, enum config_role settings, int ar
     print_lines(&report.notices, "warning: ");
     config_report_fini(&report);
     if (err == 1) {
-        return print_help(settings);
+        return print_help(role->help, settings);
     }
     return err ? 2 : gateway_run(role, config, argc, argv);
 }
 
+static const char help_head[] =
+    "fanout serve: the gateway that clients connect to, over WebSocket, SSE and long polling\n"
+    "\n"
+    "Usage: fanout serve [flags]\n"
+    "\n"
+    "Without a REDIS_* variable or --redis-host it carries its own broker. Every flag may be a\n"
+    "variable or a line of a file instead; `fanout config` shows what holds and why.\n"
+    "\n"
+    "Examples\n"
+    "  fanout serve\n"
+    "  fanout serve --listen 127.0.0.1:8084 --redis-host 127.0.0.1\n"
+    "  fanout serve --config /etc/fanout.yaml\n"
+    "\n"
+    "Exit code: 0 drained after SIGTERM or SIGINT; 1 it could not start; 2 wrong usage.\n"
+    "\n";
+
 int role_serve(int argc, char **argv)
 {
-    static const struct gateway_role serve = {.name = "serve", .routes = serve_routes};
+    static const struct gateway_role serve = {
+        .name = "serve", .routes = serve_routes, .help = help_head};
 
     return serve_run(&serve, CONFIG_SERVE, argc, argv);
 }
