@@ -69,7 +69,7 @@ static const char help_head[] =
 static const char help_tail[] =
     "\n"
     "Examples\n"
-    "  fanout bench --clients 1000 --rate 100 --pid $(pidof fanout)\n"
+    "  fanout bench --clients 1000 --rate 100 --pid \"$(pidof fanout)\"\n"
     "  fanout bench --mode users --clients 10000 --rate 5000 --publish redis --html report.html\n"
     "  fanout bench --scenario saturate --clients 1000 --pid 1234 --json -\n"
     "  fanout bench --scenario idle-memory --clients 18000 --pid 1234\n"

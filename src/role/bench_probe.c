@@ -104,7 +104,8 @@ int bench_pids_parse(const char *text, int pids[BENCH_PIDS_MAX])
             return -EINVAL;
         }
         long pid = strtol(at, &end, 10);
-        if (pid <= 0 || pid > INT32_MAX || count == BENCH_PIDS_MAX || (*end && *end != ',')) {
+        if (pid <= 0 || pid > INT32_MAX || count == BENCH_PIDS_MAX ||
+            (*end && *end != ',' && *end != ' ')) {
             return -EINVAL;
         }
         if (kill((pid_t)pid, 0) && errno == ESRCH) {

@@ -23,7 +23,7 @@ struct bench_usage {
 void bench_usage_read(
     const int *pids, size_t pid_count, bool with_pss, struct bench_usage *ret_usage);
 
-/* Reads "123,456" into pids. Returns how many, or -EINVAL (no number, too many), or -ESRCH (no
+/* Reads "123,456", or "123 456" as pidof prints them, into pids. Returns how many, or -EINVAL (no number, too many), or -ESRCH (no
  * such process). */
 MUST_USE int bench_pids_parse(const char *text, int pids[BENCH_PIDS_MAX]);
 

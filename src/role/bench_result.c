@@ -20,6 +20,13 @@ static void note(struct bench_result *r, const char *fmt, ...)
     r->note_count += 1;
 }
 
+/* What memory grew by. Pages come and go without a connection's doing: so little, or a loss, says
+ * nothing about connections. */
+static double growth(uint64_t after, uint64_t before)
+{
+    return after > before + BENCH_MEMORY_NOISE_BYTES ? (double)(after - before) : 0;
+}
+
 static void judge_connections(struct bench_result *r)
 {
     const struct bench_lane *load = r->load;
@@ -50,10 +57,8 @@ static void judge_connections(struct bench_result *r)
         uint64_t kept = opened < r->plan->options->clients ? opened : r->plan->options->clients;
         r->us_per_handshake =
             (double)(r->connected.cpu_ns - r->before.cpu_ns) / 1e3 / (double)opened;
-        r->rss_per_connection =
-            ((double)after->rss_bytes - (double)r->before.rss_bytes) / (double)kept;
-        r->pss_per_connection =
-            ((double)after->pss_bytes - (double)r->before.pss_bytes) / (double)kept;
+        r->rss_per_connection = growth(after->rss_bytes, r->before.rss_bytes) / (double)kept;
+        r->pss_per_connection = growth(after->pss_bytes, r->before.pss_bytes) / (double)kept;
     }
 }
 

@@ -15,7 +15,12 @@
 #include "role/bench_send.h"
 #include "role/bench_stat.h"
 
-enum { BENCH_SAMPLES_MAX = 2000, BENCH_NOTES_MAX = 12, BENCH_NOTE_BYTES = 240 };
+enum {
+    BENCH_SAMPLES_MAX = 2000,
+    BENCH_NOTES_MAX = 12,
+    BENCH_NOTE_BYTES = 240,
+    BENCH_MEMORY_NOISE_BYTES = 64 * 1024, /* What a process that does nothing may gain. */
+};
 
 /* The server, sampled while the window ran. */
 struct bench_sample {
@@ -59,7 +64,7 @@ struct bench_result {
     double us_per_delivery; /* Server CPU; 0 without --pid. */
     double us_per_handshake;
     double server_cores;                           /* Mean over window and drain. */
-    double rss_per_connection, pss_per_connection; /* Bytes; may be negative. */
+    double rss_per_connection, pss_per_connection; /* Bytes; 0: the growth is within the noise. */
     double generator_share;                        /* Of the time of all its load threads, 0..1. */
     uint64_t lost;
     double lost_share;

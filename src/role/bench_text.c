@@ -51,6 +51,11 @@ static void print_deliveries(const struct bench_result *r, FILE *out, const stru
     }
 }
 
+static const char *growth_text(double per_connection, char text[32])
+{
+    return per_connection > 0 ? term_size(per_connection, text) : "within noise";
+}
+
 static void print_server(const struct bench_result *r, FILE *out, const struct style *s)
 {
     char a[32], b[32], c[32];
@@ -68,10 +73,18 @@ static void print_server(const struct bench_result *r, FILE *out, const struct s
     }
     fprintf(out, "RSS %s, PSS %s, %u thread%s\n", term_size((double)last->rss_bytes, a),
         term_size((double)last->pss_bytes, b), last->threads, last->threads == 1 ? "" : "s");
-    fprintf(out, "  %-11s %s%s%s/connection (PSS %s), %.1f µs CPU/handshake\n", "",
-        r->plan->scenario == BENCH_IDLE_MEMORY ? s->bold : "", term_size(r->rss_per_connection, a),
-        r->plan->scenario == BENCH_IDLE_MEMORY ? s->off : "", term_size(r->pss_per_connection, c),
-        r->us_per_handshake);
+    fprintf(out, "  %-11s ", "");
+    if (r->rss_per_connection > 0 || r->pss_per_connection > 0) {
+        fprintf(out, "%s%s%s/connection (PSS %s)",
+            r->plan->scenario == BENCH_IDLE_MEMORY ? s->bold : "",
+            growth_text(r->rss_per_connection, a),
+            r->plan->scenario == BENCH_IDLE_MEMORY ? s->off : "",
+            growth_text(r->pss_per_connection, c));
+    } else {
+        fprintf(
+            out, "memory grew by less than its noise (%s)", term_size(BENCH_MEMORY_NOISE_BYTES, a));
+    }
+    fprintf(out, ", %.1f µs CPU/handshake\n", r->us_per_handshake);
 }
 
 void bench_report_text(const struct bench_result *r, FILE *out, bool colour)

@@ -112,6 +112,11 @@ static void what_cannot_be_is_told(void **state)
     assert_true(make() < 0);
     options.pid = "1,";
     assert_true(make() < 0);
+    options.pid = "1 ";
+    assert_true(make() < 0);
+    options.pid = "1 1,1"; /* As pidof prints them. */
+    assert_int_equal(make(), 0);
+    assert_int_equal(plan.pid_count, 3);
 
     bench_options_init(&options);
     options.subscribe_url = "wss://127.0.0.1/ws";

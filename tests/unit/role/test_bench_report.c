@@ -179,6 +179,41 @@ static void the_text_report_names_what_matters(void **state)
     drop_run();
 }
 
+/* The text of a run whose server's memory went from before to after, RSS and PSS alike. */
+static char *text_of_memory(uint64_t before, uint64_t after)
+{
+    char *report = NULL;
+    size_t len = 0;
+
+    make_run();
+    plan.pid_count = 1;
+    result.before.processes = result.connected.processes = 1;
+    result.before.rss_bytes = result.before.pss_bytes = before;
+    result.connected.rss_bytes = result.connected.pss_bytes = after;
+    bench_result_judge(&result);
+    FILE *stream = open_memstream(&report, &len);
+    bench_report_text(&result, stream, false);
+    fclose(stream);
+    drop_run();
+    return report;
+}
+
+static void memory_within_the_noise_is_no_figure(void **state)
+{
+    static const uint64_t after[] = {
+        9000000, 9950000, 10000000, 10000000 + BENCH_MEMORY_NOISE_BYTES};
+
+    for (size_t i = 0; i < COUNT_OF(after); i++) {
+        char *report = text_of_memory(10000000, after[i]);
+        assert_non_null(strstr(report, "memory grew by less than its noise (64.0 KiB)"));
+        assert_null(strstr(report, "/connection"));
+        free(report);
+    }
+    char *report = text_of_memory(10000000, 10000000 + 10 * 20480);
+    assert_non_null(strstr(report, "20.0 KiB/connection (PSS 20.0 KiB)"));
+    free(report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +226,7 @@ int main(void)
         cmocka_unit_test_teardown(the_json_report_is_json, clear),
         cmocka_unit_test_teardown(the_html_report_stands_alone, clear),
         cmocka_unit_test(the_text_report_names_what_matters),
+        cmocka_unit_test(memory_within_the_noise_is_no_figure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
