@@ -386,7 +386,10 @@ static void write_plain(struct page *page, const struct figures *f)
     gauge(page, "rooms", "Rooms with a member.", (double)f->rooms);
     gauge(
         page, "clients", "Connected clients: WebSockets and streams.", (double)figures_clients(f));
-    counter(page, "dropped_messages", "Messages dropped, whatever the reason.",
+    counter(page, "dropped_messages",
+        "Deliveries to clients given up, whatever the reason. What never became one is counted in "
+        "fanout_broker_dropped_total, fanout_broker_malformed_total and "
+        "fanout_publications_lost_total.",
         books_dropped(&f->core.books));
 }
 
