@@ -74,8 +74,10 @@ static const struct arg pub_args[] = {
     {"count", ARG_COUNT, AT(count), "N", "stop after N lines of stdin", NULL, 1},
     {"rate", ARG_RATE, AT(rate), "N", "at most N messages a second", NULL, 0.000001},
     {"idempotency-key", ARG_TEXT, AT(key), "KEY",
-        "the server drops what comes twice with one key;\n"
-        "of several messages, number n gets KEY-n",
+        "the server drops what comes twice with one key within\n"
+        "ten minutes; of several messages, number n gets KEY-n.\n"
+        "Gateways of one Redis know each other's keys only in\n"
+        "namespaces with history=redis",
         NULL},
     {"from", ARG_TEXT, AT(from), "NAME", "sender's name in a room's envelope (Redis only)", NULL},
     {.help = "Server"},
