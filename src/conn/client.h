@@ -48,7 +48,10 @@ enum {                  /* client.flags */
     CLIENT_COUNTED = 4, /* In the process's gauge of connections. */
     CLIENT_SPOKE = 16,  /* Sent at least one byte. */
     CLIENT_QUIET = 32,  /* Looked at each second: it may have been silent for too long soon. */
-    CLIENT_EARLY = 8,   /* partial holds whole frames that came before the 101 was out. */
+    CLIENT_EARLY = 8,   /* partial holds whole frames: they came before the 101 was out, or … */
+    CLIENT_ASKS =
+        64, /* … a history is asked for, and what comes behind waits for its answer, or … */
+    CLIENT_HELD = 128, /* … for room for more answers. See conn/pace.h. */
 };
 
 /* Bytes of a frame that is not whole yet. */

@@ -7,21 +7,15 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/pack.h"
-#include "conn/framing.h"
+#include "conn/history.h"
+#include "conn/pace.h"
 #include "conn/publish.h"
 #include "conn/server.h"
 #include "conn/ws.h"
 #include "core/filter.h"
 #include "core/name.h"
-#include "core/outbox.h"
-#include "proto/url.h"
 
-enum {
-    ID_MAX = 128,
-    HISTORY_LIMIT = 100,
-    HISTORY_LIMIT_MAX = 1000,
-    HISTORY_BYTES_MAX = 1024 * 1024, /* Of publications in one answer; `more` says the rest. */
-};
+enum { ID_MAX = 128 };
 
 enum asked { ASKED_SUBSCRIBE, ASKED_HISTORY, ASKED_HISTORY_HTTP };
 
@@ -66,6 +60,11 @@ static bool command_add(struct conn_server *server, uint64_t request_id, uint64_
         return false;
     }
     return true;
+}
+
+bool commands_wait_http(struct conn_server *server, uint64_t request_id, uint64_t peer)
+{
+    return command_add(server, request_id, peer, ASKED_HISTORY_HTTP, span_of(NULL, 0));
 }
 
 void commands_fini(struct conn_server *server)
@@ -140,74 +139,25 @@ void commands_published(struct conn_server *server, struct client *client, struc
     answer_ok(server, client, id, members);
 }
 
-/* {"channel":…,"events":[{"cursor","data"},…],"cursor":…,"state":…,"more":…} */
-static int append_history(struct bytes *out, const struct mail_subscribe *answer)
-{
-    char cursor[CURSOR_TEXT_MAX];
-    int err = bytes_append_str(out, "{\"channel\":");
-
-    err = err ? err : json_append_string(out, answer->name, answer->name_len);
-    err = err ? err : bytes_append_str(out, ",\"events\":[");
-    for (uint32_t i = 0; !err && i < answer->replay_count; i++) {
-        const struct publication *pub = answer->replay[i];
-        cursor_format((struct cursor){pub->epoch, pub->offset}, cursor);
-        err = bytes_appendf(out, "%s{\"cursor\":\"%s\",", i ? "," : "", cursor);
-        err = err ? err : framing_append_data(out, publication_payload(pub));
-        err = err ? err : bytes_append_byte(out, '}');
-    }
-    cursor_format(answer->cursor, cursor);
-    return err ? err
-               : bytes_appendf(out, "],\"cursor\":\"%s\",\"state\":\"%s\",\"more\":%s}", cursor,
-                     ws_state_name(answer->state), answer->more ? "true" : "false");
-}
-
-static void answer_history_http(
-    struct conn_server *server, struct client *client, const struct mail_subscribe *answer)
-{
-    struct http_exchange *x = client->session ? http_session_exchange(client->session) : NULL;
-    struct bytes text = {0};
-
-    if (!x) {
-        return;
-    }
-    if (append_history(&text, answer) != 0 || bytes_append_byte(&text, '\n') != 0) {
-        http_reply_error(x, 503, "no_memory", "no memory for the answer");
-    } else {
-        http_reply(x, 200, "application/json", text.data, text.len);
-    }
-    bytes_fini(&text);
-}
-
-/* Past the bound of control bytes the connection would be lost. Half of it is left for short answers,
- * such as the one that says so. */
-static bool fits(const struct client *client, size_t len)
-{
-    const struct outbox *box = client->sub.outbox;
-
-    return outbox_control_fits(&client->sub, len) &&
-           (!box || len > OUTBOX_CONTROL_LARGE ||
-               box->control_bytes + len <= OUTBOX_CONTROL_BYTES_MAX / 2);
-}
-
 static void answer_command(struct conn_server *server, struct client *client,
     const struct command *command, const struct mail_subscribe *answer)
 {
+    struct span id = span_of(command->id, command->id_len);
     struct bytes text = {0};
-    int err = begin_answer(&text, span_of(command->id, command->id_len), "ok");
+    int err;
 
+    if (command->asked == ASKED_HISTORY && !pace_has_room(client)) {
+        answer_error(server, client, id, "busy",
+            "so much waits for this connection that there is no room for the answer");
+        return;
+    }
+    err = begin_answer(&text, id, "ok");
     if (command->asked == ASKED_HISTORY) {
-        err = err ? err : append_history(&text, answer);
-        err = err ? err : bytes_append_byte(&text, '}');
-        if (!err && !fits(client, text.len + WS_HEADER_BYTES_MAX)) {
-            bytes_fini(&text);
-            answer_error(server, client, span_of(command->id, command->id_len), "busy",
-                "read the answers that wait for this connection first");
-            return;
-        }
+        err = err ? err : history_append(&text, answer);
     } else {
         err = err ? err : ws_append_answer(&text, answer);
-        err = err ? err : bytes_append_byte(&text, '}');
     }
+    err = err ? err : bytes_append_byte(&text, '}');
     send_text(server, client, &text, err);
 }
 
@@ -223,13 +173,16 @@ void commands_subscribed(
     table_remove(&server->subscribes, (struct table_item *)command);
     struct client *client = conn_client_find(server, command->client);
     if (client && command->asked == ASKED_HISTORY_HTTP) {
-        answer_history_http(server, client, answer);
+        history_answer_http(client, answer);
     } else if (client && client->state == CLIENT_OPEN && !attached &&
                command->asked == ASKED_SUBSCRIBE) {
         answer_error(server, client, span_of(command->id, command->id_len), "cancelled",
             "unsubscribed before the subscription was in force");
     } else if (client && client->state == CLIENT_OPEN) {
         answer_command(server, client, command, answer);
+    }
+    if (client && command->asked == ASKED_HISTORY) {
+        pace_answered(server, client);
     }
     mem_free(command);
 }
@@ -395,12 +348,13 @@ static void history(
     struct since since = since_parse(span_of(a->since.data, a->since.len));
     uint64_t request_id;
 
-    since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
-    if (shard_history(server->shard, span_of(a->channel.data, a->channel.len), since,
-            (uint32_t)a->limit, HISTORY_BYTES_MAX, &request_id) != 0 ||
+    if (!history_ask(server, span_of(a->channel.data, a->channel.len), since, (uint32_t)a->limit,
+            &request_id) ||
         !command_add(server, request_id, conn_client_id(server, client), ASKED_HISTORY, id)) {
         shard_doom(server->shard, &client->sub);
+        return;
     }
+    pace_asked(server, client, (uint32_t)a->limit);
 }
 
 static void publish(
@@ -487,48 +441,4 @@ void commands_message(struct conn_server *server, struct client *client, struct 
     } else {
         run(server, client, id, found, members[found]);
     }
-}
-
-/* ---- GET /api/v1/channels/{c}/history ---- */
-
-static bool history_limit(struct http_exchange *x, uint32_t *ret_limit)
-{
-    struct bytes text = {0};
-    int64_t limit = HISTORY_LIMIT;
-    int got = http_query(x, "limit", &text);
-    bool good = got == 0 || (got == 1 && json_int64(span_of(text.data, text.len), &limit) == 0 &&
-                                limit >= 1 && limit <= HISTORY_LIMIT_MAX);
-
-    bytes_fini(&text);
-    *ret_limit = (uint32_t)limit;
-    return good;
-}
-
-void history_handler(struct http_exchange *x)
-{
-    struct conn_server *server = x->app;
-    struct bytes name = {0}, since_text = {0};
-    uint32_t limit;
-    uint64_t request_id;
-    int err = url_decode_path(&name, x->params[0]);
-    const char *why =
-        err ? "a '%' must be followed by two hex digits" : name_check(span_of(name.data, name.len));
-
-    if (why) {
-        http_reply_error(x, 400, "bad_channel", why);
-    } else if (!history_limit(x, &limit)) {
-        http_reply_error(x, 400, "bad_query", "limit: a number from 1 to 1000 is expected");
-    } else if (http_query(x, "since", &since_text) < 0) {
-        http_reply_error(x, 400, "bad_query", "since: a '%' must be followed by two hex digits");
-    } else {
-        struct since since = since_parse(span_of(since_text.data, since_text.len));
-        since.kind = since.kind == SINCE_NONE ? SINCE_BEGIN : since.kind;
-        if (shard_history(server->shard, span_of(name.data, name.len), since, limit,
-                HISTORY_BYTES_MAX, &request_id) != 0 ||
-            !command_add(server, request_id, x->peer, ASKED_HISTORY_HTTP, span_of(NULL, 0))) {
-            http_reply_error(x, 503, "no_memory", "no memory for the request");
-        }
-    }
-    bytes_fini(&name);
-    bytes_fini(&since_text);
 }

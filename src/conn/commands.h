@@ -10,7 +10,6 @@
 #include "base/table.h"
 #include "conn/client.h"
 #include "core/publication.h"
-#include "http/session.h"
 #include "core/mail.h"
 
 struct conn_server;
@@ -27,8 +26,8 @@ void commands_subscribed(
 void commands_published(struct conn_server *server, struct client *client, struct span id,
     const struct publish_result *result);
 
-/* Route handler of GET /api/v1/channels/{c}/history. */
-void history_handler(struct http_exchange *x);
+/* Home's answer to this will be for an HTTP request of this peer. False: no memory. */
+bool commands_wait_http(struct conn_server *server, uint64_t request_id, uint64_t peer);
 
 /* Moving: appends the commands of a client that wait for an answer; finds the one that waited under
  * a former id among them and makes it wait under its new one. */

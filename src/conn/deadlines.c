@@ -122,8 +122,8 @@ static uint64_t silence_max_ms(const struct conn_server *server, const struct cl
         return 0;
     }
     switch ((enum client_protocol)client->protocol) {
-    case CLIENT_WS:
-        return server->options.idle_timeout_ms;
+    case CLIENT_WS: /* While a history is asked for we do not listen. */
+        return client->flags & CLIENT_ASKS ? 0 : server->options.idle_timeout_ms;
     case CLIENT_SSE: /* Says nothing, ever. Whose kernel takes what we send is there. */
         return client->sub.flags & SUB_BLOCKED ? server->options.idle_timeout_ms : 0;
     case CLIENT_HTTP:

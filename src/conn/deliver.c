@@ -90,6 +90,9 @@ long conn_write(void *ctx, struct subscriber *sub, const struct iovec *iov, int 
     }
     if (sent > 0) {
         server->stats.bytes_out += (uint64_t)sent;
+        if (UNLIKELY(client_of(sub)->flags & CLIENT_HELD)) {
+            client_read_again(server, client_of(sub)); /* There may be room now. */
+        }
     }
     return sent;
 }

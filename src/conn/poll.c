@@ -340,14 +340,13 @@ static void look_at(struct conn_server *server, struct poll *poll)
     }
 }
 
-bool poll_turn(struct conn_server *server)
+void poll_turn(struct conn_server *server)
 {
     for (int i = 0; i < ANSWERS_A_TURN && server->polls_due; i++) {
         struct poll *poll = server->polls_due;
         not_due(poll);
         look_at(server, poll);
     }
-    return server->polls_due;
 }
 
 /* ---- the request ---- */

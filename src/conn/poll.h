@@ -46,8 +46,8 @@ void poll_overrun(struct conn_server *server, struct client *client);
 void poll_hurry(struct conn_server *server, struct client *client);
 void poll_hurry_all(struct conn_server *server);
 
-/* Answers those that can be. Once a turn; true: more are due. */
-bool poll_turn(struct conn_server *server);
+/* Answers those that can be. Once a turn. */
+void poll_turn(struct conn_server *server);
 
 struct positions *poll_positions(const struct client *client);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/mem.h"
+#include "conn/pace.h"
 #include "conn/poll.h"
 #include "conn/ws.h"
 #include "rt/loop.h"
@@ -155,6 +156,9 @@ static void client_readable(struct conn_server *server, struct client *client, b
     enum { READS_A_TURN = 4 };
     uint32_t slot = client->sub.slot, generation = client->sub.generation;
 
+    if (pace_waits(server, client)) {
+        return;
+    }
     if (client->session && !client->sub.outbox) {
         http_session_continue(client->session);
     }
@@ -214,14 +218,14 @@ void conn_client_event(void *ctx, uint64_t id, uint32_t events)
     }
 }
 
-bool conn_server_turn(struct conn_server *server)
+void conn_server_turn(struct conn_server *server)
 {
-    bool polls = poll_turn(server);
+    poll_turn(server);
+    server->history_events = 0;
     uint32_t count = server->again_count;
     uint32_t *slots = server->again;
-
     if (count == 0) {
-        return polls;
+        return;
     }
     server->again = NULL;
     server->again_count = server->again_cap = 0;
@@ -235,5 +239,4 @@ bool conn_server_turn(struct conn_server *server)
         }
     }
     mem_free(slots);
-    return server->again_count > 0 || polls;
 }

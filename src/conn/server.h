@@ -134,6 +134,7 @@ struct conn_server {
     struct poll *polls_due; /* To be looked at in the next turn. */
     uint32_t *again;        /* Slots with more to read. */
     uint32_t again_count, again_cap;
+    uint32_t history_events;   /* Asked for by fanout.v1 clients in this turn. */
     struct deadlines closing;  /* One second: closing and lingering. */
     struct deadlines greeting; /* The head timeout: accepted, and silent so far. */
     struct deadlines quiet;    /* One second: those with CLIENT_QUIET. */
@@ -175,8 +176,14 @@ void conn_server_destroy(struct conn_server *server);
 /* Takes a listening descriptor. exclusive: other shards watch it too. */
 MUST_USE int conn_server_listen(struct conn_server *server, int fd, bool exclusive);
 
-/* Once a turn, after loop_poll(). True: there is more to read. */
-bool conn_server_turn(struct conn_server *server);
+/* Once a turn, after loop_poll(). */
+void conn_server_turn(struct conn_server *server);
+
+/* At the end of it: is there something to do in the next turn, whatever else happens? */
+static inline bool conn_server_more(const struct conn_server *server)
+{
+    return server->again_count > 0 || server->polls_due;
+}
 
 /* Every CONN_TICK_MS. */
 void conn_server_tick(struct conn_server *server);

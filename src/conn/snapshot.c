@@ -37,7 +37,7 @@ bool conn_snapshot_ready(const struct conn_server *server)
     }
     while ((client = conn_client_next((struct conn_server *)server, &slot))) {
         if ((has_session(client) && !http_session_movable(client->session)) ||
-            (client->sub.flags & SUB_DOOMED)) {
+            (client->sub.flags & SUB_DOOMED) || (client->flags & CLIENT_ASKS)) {
             return false;
         }
     }

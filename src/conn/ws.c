@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "conn/commands.h"
+#include "conn/pace.h"
 #include "conn/server.h"
 #include "core/channel.h"
 #include "core/publication.h"
@@ -88,6 +89,7 @@ void ws_close(struct conn_server *server, struct client *client, uint16_t code, 
     shard_leave_all(server->shard, &client->sub, true);
     if (send_close(server, client, code, span_str(reason))) {
         client->state = CLIENT_CLOSING;
+        pace_let_go(server, client);
         client_set_deadline(server, client);
     }
 }
@@ -233,10 +235,16 @@ static bool one_frame(
     }
 }
 
+enum parsed {
+    PARSED_ALL,
+    PARSED_WAITS, /* What is left is not read now, see conn/pace.h. */
+    PARSED_LAST,  /* The client takes no more input. */
+};
+
 /* Parses frames in place. *ret_used bytes are done with; *ret_need is what the next frame has in
- * all. False: the client takes no more input. */
-static bool parse(struct conn_server *server, struct client *client, uint8_t *data, size_t len,
-    size_t *ret_used, size_t *ret_need)
+ * all. */
+static enum parsed parse(struct conn_server *server, struct client *client, uint8_t *data,
+    size_t len, size_t *ret_used, size_t *ret_need)
 {
     struct ws_rules rules = {
         .masked = true,
@@ -244,6 +252,7 @@ static bool parse(struct conn_server *server, struct client *client, uint8_t *da
         .payload_max = read_limit(server, client),
     };
     struct ws_frame frame;
+    uint32_t frames = 0;
     size_t used = 0;
 
     *ret_need = 0;
@@ -251,16 +260,21 @@ static bool parse(struct conn_server *server, struct client *client, uint8_t *da
         int got =
             ws_frame_parse(data + *ret_used, len - *ret_used, &rules, &frame, &used, ret_need);
         if (got == 0) {
-            return true;
+            return PARSED_ALL;
         }
         if (got < 0) {
-            return fail(server, client, (uint16_t)-got, reason_of(-got));
+            fail(server, client, (uint16_t)-got, reason_of(-got));
+            return PARSED_LAST;
         }
         if (!one_frame(server, client, &frame)) {
-            return false;
+            return PARSED_LAST;
+        }
+        if (pace_waits_after(server, client, ++frames)) {
+            *ret_used += used;
+            return PARSED_WAITS;
         }
     }
-    return true;
+    return PARSED_ALL;
 }
 
 /* Keeps the beginning of a frame until the rest comes; need is bounded by the read limit. */
@@ -280,6 +294,16 @@ static bool keep(
     return true;
 }
 
+/* Keeps what is not read now. The client is read no further until it is. */
+static bool keep_for_later(
+    struct conn_server *server, struct client *client, const uint8_t *data, size_t len)
+{
+    if (len && ws_keep_early(server, client, span_of(data, len))) {
+        client->flags |= CLIENT_EARLY;
+    }
+    return false;
+}
+
 /* Moves as much as the gathered frame still lacks, then tries it. */
 static bool continue_partial(
     struct conn_server *server, struct client *client, uint8_t **data, size_t *len)
@@ -293,9 +317,12 @@ static bool continue_partial(
     *data += take;
     *len -= take;
     client->partial = NULL; /* Ours while it is parsed: the client may go meanwhile. */
-    bool on = parse(server, client, partial->data, partial->len, &used, &need);
+    enum parsed parsed = parse(server, client, partial->data, partial->len, &used, &need);
+    bool on = parsed == PARSED_ALL;
     if (on && used < partial->len) {
         on = keep(server, client, partial->data + used, partial->len - used, need);
+    } else if (parsed == PARSED_WAITS) { /* It held that one frame. */
+        on = keep_for_later(server, client, *data, *len);
     }
     mem_free(partial);
     return on;
@@ -313,10 +340,12 @@ bool ws_input(struct conn_server *server, struct client *client, uint8_t *data, 
     if (len == 0) {
         return true;
     }
-    if (!parse(server, client, data, len, &used, &need)) {
-        return false;
+    enum parsed parsed = parse(server, client, data, len, &used, &need);
+    if (parsed == PARSED_WAITS) {
+        return keep_for_later(server, client, data + used, len - used);
     }
-    return used == len || keep(server, client, data + used, len - used, need);
+    return parsed == PARSED_ALL &&
+           (used == len || keep(server, client, data + used, len - used, need));
 }
 
 bool ws_early_input(struct conn_server *server, struct client *client)

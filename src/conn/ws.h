@@ -34,8 +34,8 @@ void ws_upgrade_handler(struct http_exchange *x);
 /* Bytes from the peer. The client may be gone afterwards (false). */
 bool ws_input(struct conn_server *server, struct client *client, uint8_t *data, size_t len);
 
-/* Bytes that came before the 101 was out: kept unparsed, at most CONN_INPUT_BYTES of them, and read
- * later. False: the client is doomed. */
+/* Bytes that came before the 101 was out, or out of their turn: kept unparsed, at most
+ * CONN_INPUT_BYTES of them, and read later. False: the client is doomed; not to be read on. */
 bool ws_keep_early(struct conn_server *server, struct client *client, struct span early);
 bool ws_early_input(struct conn_server *server, struct client *client);
 

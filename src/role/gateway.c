@@ -274,9 +274,10 @@ static bool turn(struct gateway_shard *gs, bool busy)
     loop_poll(gs->loop, timeout);
     mailbox_awake(gs->mailbox);
     shard_begin_turn(shard, loop_now_ns(gs->loop));
-    busy = conn_server_turn(gs->server);
+    conn_server_turn(gs->server);
+    busy = false;
     if (gs->index == 0 && gs->gateway->broker) {
-        busy = broker_turn(gs->gateway->broker) || busy;
+        busy = broker_turn(gs->gateway->broker);
     }
     while ((mail = mailbox_take(gs->mailbox))) {
         shard_receive(shard, mail);
@@ -286,6 +287,7 @@ static bool turn(struct gateway_shard *gs, bool busy)
     busy = shard_sweep(shard) || busy;
     shard_drain(shard);
     send_mail(gs);
+    busy = conn_server_more(gs->server) || busy;
     gs->turns += 1;
     gs->busy_ns += clock_now_ns() - loop_now_ns(gs->loop);
     return busy;

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "conn/commands.h"
+#include "conn/history.h"
 #include "conn/poll.h"
 #include "conn/publish.h"
 #include "conn/runs.h"

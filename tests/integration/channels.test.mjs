@@ -265,7 +265,7 @@ describe('subprotocol fanout.v1', () => {
     assert.deepEqual(reply.ok.events.map((e) => e.data), [0, 1, 2])
   })
 
-  test('long histories asked for in one go are answered or refused with busy, and the connection lives on', async (t) => {
+  test('long histories asked for in one go are answered one after the other, and the connection lives on', async (t) => {
     for (let i = 0; i < 60; i++) await at.server.publishRaw('a:long', 'x'.repeat(15_000))
     const ws = await rawWs(t, at.server, '?channel=a:base', { 'Sec-WebSocket-Protocol': 'fanout.v1' })
     ws.socket.pause()
@@ -278,10 +278,8 @@ describe('subprotocol fanout.v1', () => {
       const reply = JSON.parse((await ws.next()).payload)
       if ('id' in reply) answers.push(reply)
     }
-    assert.deepEqual(answers.map((a) => a.id).sort((a, b) => a - b), Array.from({ length: count }, (_, i) => i))
-    assert.equal(answers[0].ok.events.length, 60)
-    for (const a of answers) assert.ok(a.ok || a.error.code === 'busy', JSON.stringify(a.error))
-    assert.ok(answers.some((a) => a.error), 'the bound was reached')
+    assert.deepEqual(answers.map((a) => a.id), Array.from({ length: count }, (_, i) => i))
+    for (const a of answers) assert.equal(a.ok?.events.length, 60, JSON.stringify(a.error))
     ws.send(OP.TEXT, JSON.stringify({ id: 'last', history: { channel: 'a:long', limit: 1 } }))
     assert.equal(JSON.parse((await ws.next()).payload).ok.events.length, 1)
   })

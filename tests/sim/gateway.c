@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/pack.h"
-#include "conn/commands.h"
+#include "conn/history.h"
 #include "conn/poll.h"
 #include "conn/publish.h"
 #include "conn/snapshot.h"
@@ -101,8 +101,9 @@ static bool settle(struct gateway_shard *gs)
 static bool work(struct gateway_shard *gs)
 {
     shard_begin_turn(gs->server->shard, loop_now_ns(gs->loop));
-    bool busy = conn_server_turn(gs->server);
-    return settle(gs) || busy;
+    conn_server_turn(gs->server);
+    bool busy = settle(gs);
+    return conn_server_more(gs->server) || busy;
 }
 
 static void turn(void *ctx)
