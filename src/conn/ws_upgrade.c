@@ -226,7 +226,6 @@ void ws_upgrade_handler(struct http_exchange *x)
     static const char *const protocols[] = {"fanout.v1"};
     struct ws_server_options options = {
         .protocols = protocols,
-        .protocol_count = 1,
         .deflate_window_bits = server->options.compression ? DEFLATE_WINDOW_BITS : 0,
     };
     struct ws_upgrade upgrade;
@@ -236,6 +235,10 @@ void ws_upgrade_handler(struct http_exchange *x)
     CHECK(client);
     /* What is asked for is judged first: a plain GET learns what a socket would have to say. */
     int err = target_read(&target, x->request->query, server->options.subscriptions_max);
+    /* A raw socket speaks no protocol, whatever is offered: a room's members would get commands, and
+     * the tokens in them, as messages. Whoever insists on one fails the connection (RFC 6455, 4.1). */
+    bool raw = target.kind == TARGET_USER || target.kind == TARGET_ROOM;
+    options.protocol_count = raw ? 0 : COUNT_OF(protocols);
     int status = err ? 0 : ws_upgrade_read(x->request, &options, &upgrade, &reason);
     if (err == -EINVAL) {
         http_reply_error(x, 400, target.code, target.why);

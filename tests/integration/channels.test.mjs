@@ -349,6 +349,18 @@ describe('subprotocol fanout.v1', () => {
     assert.equal((await client.waitClosed()).code, 1009)
   })
 
+  test('username= and room= sockets speak no protocol: fanout.v1 is not selected, alone or beside a token', async (t) => {
+    for (const query of ['?username=raw', '?room=raw']) {
+      for (const offered of ['fanout.v1', 'fanout.v1, fanout.token.abc']) {
+        const ws = await rawWs(t, at.server, query, { 'Sec-WebSocket-Protocol': offered })
+        assert.equal(ws.handshake.headers['sec-websocket-protocol'], undefined, `${query} ${offered}`)
+      }
+      await assert.rejects(connect(t, at.server, query, { protocols: ['fanout.v1'] }), /subprotocol/)
+    }
+    const ws = await rawWs(t, at.server, '?channel=a:raw', { 'Sec-WebSocket-Protocol': 'fanout.v1' })
+    assert.equal(ws.handshake.headers['sec-websocket-protocol'], 'fanout.v1')
+  })
+
   test('a username socket with fanout.v1 unasked stays raw', async (t) => {
     const client = await connect(t, at.server, '?username=plain')
     await client.send('{"id":1,"ping":{}}')
