@@ -124,7 +124,8 @@ static void answer_ok(
 void commands_published(struct conn_server *server, struct client *client, struct span id,
     const struct publish_result *result)
 {
-    char members[CURSOR_TEXT_MAX + 32] = "\"cursor\":null";
+    const char *duplicate = result->duplicate ? "true" : "false";
+    char cursor[CURSOR_TEXT_MAX], members[CURSOR_TEXT_MAX + 48];
 
     if (result->err) {
         answer_error(
@@ -132,9 +133,10 @@ void commands_published(struct conn_server *server, struct client *client, struc
         return;
     }
     if (result->has_cursor) {
-        char cursor[CURSOR_TEXT_MAX];
         cursor_format(result->cursor, cursor);
-        snprintf(members, sizeof(members), "\"cursor\":\"%s\"", cursor);
+        snprintf(members, sizeof(members), "\"cursor\":\"%s\",\"duplicate\":%s", cursor, duplicate);
+    } else {
+        snprintf(members, sizeof(members), "\"cursor\":null,\"duplicate\":%s", duplicate);
     }
     answer_ok(server, client, id, members);
 }
@@ -227,6 +229,8 @@ struct arguments {
     struct bytes channel;
     struct bytes since;
     struct bytes types; /* A filter's text. */
+    struct bytes key;   /* An idempotency key; empty: none. */
+    bool durable;       /* Answered once the store has it. */
     int64_t batch_ms;
     struct span data;
     int64_t limit;
@@ -237,6 +241,7 @@ static void arguments_fini(struct arguments *a)
     bytes_fini(&a->channel);
     bytes_fini(&a->since);
     bytes_fini(&a->types);
+    bytes_fini(&a->key);
 }
 
 /* An array of names becomes the text of a filter. */
@@ -264,10 +269,20 @@ static const char *read_types(struct arguments *a, struct span raw)
     return more < 0 ? expected : filter_check(span_of(a->types.data, a->types.len));
 }
 
+/* How it is to be published; the same as over HTTP. */
+static const char *read_publishing(struct arguments *a, struct span key, struct span ack)
+{
+    if (key.len && (json_string_decode(key, &a->key) != 0 || !publish_key_ok(a->key.len))) {
+        return "idempotency_key: a string of 1 to 255 bytes is expected";
+    }
+    a->durable = span_equal(ack, span_str("\"durable\""));
+    return ack.len && !a->durable ? "ack: \"durable\" is expected, or nothing" : NULL;
+}
+
 /* Reads the command's object; NULL or the sentence that says what is wrong. */
 static const char *read_arguments(struct arguments *a, struct span object)
 {
-    enum { CHANNEL, SINCE, DATA, LIMIT, TYPES, BATCH_MS, KEYS_OF_COMMAND };
+    enum { CHANNEL, SINCE, DATA, LIMIT, TYPES, BATCH_MS, KEY, ACK, KEYS_OF_COMMAND };
     static const struct span keys[KEYS_OF_COMMAND] = {
         [CHANNEL] = {(const uint8_t *)"channel", 7},
         [SINCE] = {(const uint8_t *)"since", 5},
@@ -275,6 +290,8 @@ static const char *read_arguments(struct arguments *a, struct span object)
         [LIMIT] = {(const uint8_t *)"limit", 5},
         [TYPES] = {(const uint8_t *)"types", 5},
         [BATCH_MS] = {(const uint8_t *)"batch_ms", 8},
+        [KEY] = {(const uint8_t *)"idempotency_key", 15},
+        [ACK] = {(const uint8_t *)"ack", 3},
     };
     struct span members[KEYS_OF_COMMAND] = {{0}};
 
@@ -298,6 +315,7 @@ static const char *read_arguments(struct arguments *a, struct span object)
         return "batch_ms: a number from 0 to 1000 is expected";
     }
     const char *why = members[TYPES].len ? read_types(a, members[TYPES]) : NULL;
+    why = why ? why : read_publishing(a, members[KEY], members[ACK]);
     return why ? why : name_check(span_of(a->channel.data, a->channel.len));
 }
 
@@ -365,7 +383,11 @@ static void publish(
             server, client, id, "bad_command", "data: missing; any JSON value is expected");
         return;
     }
-    publish_command(server, client, id, span_of(a->channel.data, a->channel.len), a->data);
+    const struct publish_asked asked = {.channel = span_of(a->channel.data, a->channel.len),
+        .payload = a->data,
+        .key = span_of(a->key.data, a->key.len),
+        .durable = a->durable};
+    publish_command(server, client, id, &asked);
 }
 
 static const struct {

@@ -369,6 +369,11 @@ static bool duplicate_names(const struct publish_request *request)
     return false;
 }
 
+bool publish_key_ok(size_t len)
+{
+    return len > 0 && len <= KEY_MAX;
+}
+
 /* Fills the request from the members; false: answered with what is wrong. */
 static bool read_body(struct http_exchange *x, struct publish_request *request,
     const struct span *members, struct bytes *key)
@@ -387,7 +392,7 @@ static bool read_body(struct http_exchange *x, struct publish_request *request,
     } else if (members[2].len == 0) {
         http_reply_error(x, 400, "bad_body", "data: missing; any JSON value is expected");
     } else if (members[3].len &&
-               (json_string_decode(members[3], key) != 0 || key->len == 0 || key->len > KEY_MAX)) {
+               (json_string_decode(members[3], key) != 0 || !publish_key_ok(key->len))) {
         http_reply_error(
             x, 400, "bad_body", "idempotency_key: a string of 1 to 255 bytes is expected");
     } else {
@@ -467,7 +472,7 @@ void publish_raw_handler(struct http_exchange *x)
 }
 
 void publish_command(struct conn_server *server, struct client *client, struct span id,
-    struct span channel, struct span payload)
+    const struct publish_asked *asked)
 {
     struct publish_request *request = request_new(conn_client_id(server, client));
 
@@ -476,10 +481,11 @@ void publish_command(struct conn_server *server, struct client *client, struct s
         return;
     }
     request->command = true;
-    if (add_channel(request, channel) || bytes_append(&request->id, id.data, id.len) != 0) {
+    request->flags = asked->durable ? PUBLICATION_ACK_STORED : 0;
+    if (add_channel(request, asked->channel) || bytes_append(&request->id, id.data, id.len) != 0) {
         request_free(request);
         shard_doom(server->shard, &client->sub);
         return;
     }
-    send_orders(server, request, payload, span_of(NULL, 0));
+    send_orders(server, request, asked->payload, asked->key);
 }

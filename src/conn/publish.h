@@ -20,9 +20,19 @@ struct conn_server;
 void publish_handler(struct http_exchange *x);
 void publish_raw_handler(struct http_exchange *x);
 
+/* What a publish command asks for. */
+struct publish_asked {
+    struct span channel, payload;
+    struct span key; /* Idempotency key; empty: none. */
+    bool durable;    /* Answered once the store has it. */
+};
+
 /* The publish command. id: the client's, raw JSON. Answers through commands_published(). */
 void publish_command(struct conn_server *server, struct client *client, struct span id,
-    struct span channel, struct span payload);
+    const struct publish_asked *asked);
+
+/* May an idempotency key have this many bytes? */
+bool publish_key_ok(size_t len);
 
 /* The outcome of one publication. */
 void conn_published(struct conn_server *server, const struct publish_result *result);

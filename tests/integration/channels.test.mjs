@@ -306,6 +306,34 @@ describe('subprotocol fanout.v1', () => {
     assert.deepEqual(back, Array.from({ length: 50 }, (_, i) => i))
   })
 
+  test('an idempotency key publishes once, and is good over HTTP too', async (t) => {
+    const client = await open(t, '?channel=a:key')
+    const publish = { channel: 'a:key', data: 1, idempotency_key: 'kk' }
+    const first = await ask(client, { publish })
+    const again = await ask(client, { publish })
+    assert.deepEqual([first.ok.duplicate, again.ok.duplicate, again.ok.cursor], [false, true, first.ok.cursor])
+    assert.equal((await at.server.post('/api/v1/publish', publish)).json().duplicate, true)
+    assert.equal((await ask(client, { publish: { ...publish, idempotency_key: 'other' } })).ok.duplicate, false)
+    await client.waitJson('a second event', (m) => m.data === 1 && m.cursor !== first.ok.cursor)
+    assert.equal(events(client).length, 2)
+    for (const idempotency_key of ['', 5, null, 'k'.repeat(256)]) {
+      const reply = await ask(client, { publish: { ...publish, idempotency_key } })
+      assert.equal(reply.error?.code, 'bad_command', JSON.stringify(reply))
+    }
+  })
+
+  test('"ack":"durable" is answered once it is kept, or with not_durable', async (t) => {
+    const client = await open(t)
+    const kept = await ask(client, { publish: { channel: 'user:durable', data: 1, ack: 'durable' } })
+    assert.match(kept.ok?.cursor ?? '', CURSOR, JSON.stringify(kept))
+    const not = await ask(client, { publish: { channel: 'room:durable', data: 1, ack: 'durable' } })
+    assert.equal(not.error?.code, 'not_durable', JSON.stringify(not))
+    for (const ack of ['', 'stored', true, null]) {
+      const reply = await ask(client, { publish: { channel: 'user:durable', data: 1, ack } })
+      assert.equal(reply.error?.code, 'bad_command', JSON.stringify(reply))
+    }
+  })
+
   test('errors carry the id, a code and a sentence, and the connection lives on', async (t) => {
     const client = await open(t)
     for (const bad of [{ subscribe: { channel: 'NO' } }, { subscribe: {} }, { subscribe: 'a:x' }, { publish: { channel: 'a:x' } },
