@@ -402,9 +402,16 @@ static const struct {
 
 enum { COMMANDS = COUNT_OF(table), KEY_ID = COMMANDS, KEY_PING, KEY_REFRESH, KEYS };
 
-static bool good_id(struct span id)
+/* NULL, or the sentence that says what is wrong. */
+static const char *check_id(struct span id)
 {
-    return id.len && id.len <= ID_MAX && id.data[0] != '{' && id.data[0] != '[';
+    bool good = id.len && (id.data[0] == '"' || id.data[0] == '-' ||
+                              (id.data[0] >= '0' && id.data[0] <= '9'));
+
+    if (!good) {
+        return "id: a number or a string is expected";
+    }
+    return id.len > ID_MAX ? "id: at most 128 bytes, as they stand in the message" : NULL;
 }
 
 static void run(struct conn_server *server, struct client *client, struct span id, int which,
@@ -420,6 +427,12 @@ static void run(struct conn_server *server, struct client *client, struct span i
         table[which].run(server, client, id, &a);
     }
     arguments_fini(&a);
+}
+
+void commands_binary(struct conn_server *server, struct client *client)
+{
+    answer_error(server, client, span_of(NULL, 0), "bad_command",
+        "a command is a text message; this one was binary");
 }
 
 void commands_message(struct conn_server *server, struct client *client, struct span text)
@@ -439,9 +452,9 @@ void commands_message(struct conn_server *server, struct client *client, struct 
         return;
     }
     struct span id = members[KEY_ID];
-    if (!good_id(id)) {
-        answer_error(server, client, span_of(NULL, 0), "bad_command",
-            "id: a number or a string is expected");
+    const char *why = check_id(id);
+    if (why) {
+        answer_error(server, client, span_of(NULL, 0), "bad_command", why);
         return;
     }
     for (int i = 0; i < (int)KEYS; i++) {

@@ -16,6 +16,7 @@ struct conn_server;
 
 /* A message from a fanout.v1 client. */
 void commands_message(struct conn_server *server, struct client *client, struct span text);
+void commands_binary(struct conn_server *server, struct client *client);
 
 /* Home answered: acknowledges the command or the HTTP request that asked, if one did. attached: the
  * subscription is in force; it may have been taken back meanwhile. */

@@ -151,6 +151,8 @@ static void message(
         room_message(server, client, payload);
     } else if (client->kind == CLIENT_V1 && opcode == WS_TEXT) {
         commands_message(server, client, payload);
+    } else if (client->kind == CLIENT_V1) {
+        commands_binary(server, client);
     }
 }
 

@@ -365,6 +365,26 @@ describe('subprotocol fanout.v1', () => {
     assert.ok('ok' in await ask(client, { ping: {} }))
   })
 
+  test('an id that is none, or too long, and a binary message are told so, and the connection lives on', async (t) => {
+    const client = await open(t)
+    let count = 0
+    const refused = async (message, options) => {
+      await client.send(message, options)
+      const found = await until(`an error for ${String(message).slice(0, 60)}`, () => client.json.filter((m) => m.error)[count])
+      count++
+      assert.deepEqual([found.id, found.error.code], [null, 'bad_command'])
+      return found.error.message
+    }
+    for (const id of ['null', 'true', 'false', '{}', '[1]']) assert.match(await refused(`{"id":${id},"ping":{}}`), /a number or a string/)
+    assert.match(await refused('{"ping":{}}'), /a number or a string/)
+    assert.match(await refused(JSON.stringify({ id: 'i'.repeat(127), ping: {} })), /128 bytes/)
+    assert.match(await refused(Buffer.from('{"id":1,"ping":{}}'), { binary: true }), /text message/)
+    const longest = 'i'.repeat(126)
+    await client.send(JSON.stringify({ id: longest, ping: {} }))
+    assert.ok('ok' in await client.waitJson('the longest id', (m) => m.id === longest))
+    assert.equal(client.json.filter((m) => m.ok).length, 1)
+  })
+
   test('64 KiB pass, more close with 1009', async (t) => {
     const client = await open(t, '?channel=a:wide')
     const fill = (size) => {
