@@ -109,6 +109,18 @@ static void timed_out(struct timer *timer, void *ctx)
     due(poll);
 }
 
+void poll_wait_no_more(struct conn_server *server, struct client *client)
+{
+    struct poll *poll = client->poll;
+
+    if (!poll->late) {
+        poll->late = true;
+        timer_stop(&poll->timer);
+        timer_start(server->loop, &poll->timer, HOME_MS, timed_out, poll);
+        due(poll);
+    }
+}
+
 /* ---- what comes ---- */
 
 long poll_capture(struct client *client, const struct iovec *iov, int count)
@@ -425,7 +437,7 @@ void poll_handler(struct http_exchange *x)
     } else if (server->draining) {
         http_reply_error(x, 503, "draining", "this gateway is shutting down; connect again");
     } else {
-        begin(server, client, x, &target, wait_ms);
+        begin(server, client, x, &target, http_session_at_end(client->session) ? 0 : wait_ms);
     }
     target_fini(&target);
 }

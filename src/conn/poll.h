@@ -42,6 +42,9 @@ void poll_flushed(struct conn_server *server, struct client *client);
 /* More came at once than may wait: the answer stops before that. */
 void poll_overrun(struct conn_server *server, struct client *client);
 
+/* The peer will say no more, and may be gone: answers it as soon as home has. */
+void poll_wait_no_more(struct conn_server *server, struct client *client);
+
 /* Answers it soon with what there is. */
 void poll_hurry(struct conn_server *server, struct client *client);
 void poll_hurry_all(struct conn_server *server);

@@ -126,8 +126,13 @@ static bool client_input(
 /* The peer will send no more. What it has asked for is still answered, and the answers still sent. */
 static void input_ended(struct conn_server *server, struct client *client)
 {
-    if (client->protocol == CLIENT_HTTP && client->state == CLIENT_OPEN && client->session &&
+    bool asks = client->protocol == CLIENT_HTTP || client->protocol == CLIENT_POLL;
+
+    if (asks && client->state == CLIENT_OPEN && client->session &&
         http_session_ended(client->session)) {
+        if (client->protocol == CLIENT_POLL) {
+            poll_wait_no_more(server, client);
+        }
         return;
     }
     if (client->protocol == CLIENT_HTTP && client->sub.outbox && client->state != CLIENT_LINGER) {

@@ -456,6 +456,11 @@ bool http_session_ended(struct http_session *session)
     return session->ended;
 }
 
+bool http_session_at_end(const struct http_session *session)
+{
+    return session->ended;
+}
+
 bool http_session_full(const struct http_session *session)
 {
     return (session->busy || session->waits) && session->held.len >= HELD_MAX;

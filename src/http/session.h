@@ -106,6 +106,9 @@ bool http_session_full(const struct http_session *session);
  * by itself. */
 bool http_session_ended(struct http_session *session);
 
+/* Was that said? */
+bool http_session_at_end(const struct http_session *session);
+
 /* Does it wait for the peer to take a reply? */
 bool http_session_waits(const struct http_session *session);
 

@@ -153,6 +153,27 @@ describe('GET /poll', () => {
     assert.equal(metrics.value('fanout_books_difference'), 0)
   })
 
+  test('who closes its side is answered at once with what there is, also what is pipelined', async (t) => {
+    await at.server.publish('p:closing', 'kept')
+    const ask = (query) => `GET /poll?${query} HTTP/1.1\r\nHost: x\r\n\r\n`
+    const begun = performance.now()
+    const raw = rawConnect(t, at.server)
+    raw.write(ask('channel=p:closing&wait=60') + ask('channel=p:closing&since=begin&wait=60') + ask('channel=p:closing&wait=60'))
+    raw.socket.end()
+    const answers = []
+    for (let i = 0; i < 3; i++) answers.push(JSON.parse((await raw.response()).text))
+    assert.deepEqual(answers.map((a) => data(a)), [[], ['kept'], []])
+    assert.equal(answers[0].cursor, answers[1].cursor)
+    await raw.waitEnd()
+    const late = rawConnect(t, at.server)
+    late.write(ask('channel=p:closing&wait=60'))
+    await waiting(at.server, 'p:closing')
+    late.socket.end()
+    assert.deepEqual(data(JSON.parse((await late.response()).text)), [])
+    await late.waitEnd()
+    assert.ok(performance.now() - begun < 10_000, 'long before their time')
+  })
+
   test('an operator can end one', async () => {
     const answer = poll(at.server, 'channel=p:cut&wait=60')
     const row = await waiting(at.server, 'p:cut')
