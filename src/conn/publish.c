@@ -4,65 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "conn/commands.h"
+#include "conn/publish_own.h"
 #include "conn/server.h"
 #include "core/name.h"
 #include "proto/url.h"
 
-enum { CHANNELS_MAX = 100, KEY_MAX = 255 };
-
-struct publish_item {
-    uint32_t start, len; /* In names. */
-    struct publish_result result;
-};
-
-/* One request until all of its channels are answered. */
-struct publish_request {
-    struct publish_request *next, **link; /* In server->publishing; link NULL: not there yet. */
-    uint64_t peer;
-    bool command;       /* From fanout.v1; otherwise from HTTP. */
-    uint32_t flags;     /* PUBLICATION_*, that the publisher asked for. */
-    uint32_t remaining; /* Channels not answered yet, plus one while they are being asked for. */
-    uint32_t count, cap;
-    struct bytes names;
-    struct bytes id; /* The command's id, raw JSON. */
-    struct publish_item *items;
-    struct publish_item one; /* Where items points while there is just one. */
-};
-
-void publish_init(struct conn_server *server)
-{
-    slab_init(&server->publishes, sizeof(struct publish_request *));
-}
-
-static void request_free(struct publish_request *request)
-{
-    if (request->link) {
-        *request->link = request->next;
-        if (request->next) {
-            request->next->link = request->link;
-        }
-    }
-    bytes_fini(&request->names);
-    bytes_fini(&request->id);
-    if (request->items != &request->one) {
-        mem_free(request->items);
-    }
-    mem_free(request);
-}
-
-void publish_fini(struct conn_server *server)
-{
-    while (server->publishing) {
-        request_free(server->publishing);
-    }
-    slab_fini(&server->publishes);
-}
+enum { KEY_MAX = 255 };
 
 /* ---- answers ---- */
 
@@ -70,7 +20,7 @@ static const char *error_text(int err)
 {
     switch (err) {
     case -EBUSY:
-        return "busy: listeners are behind, try again";
+        return "too much is under way, try again";
     case -ENOTCONN:
     case -ECONNRESET:
         return "the broker cannot be reached";
@@ -163,7 +113,7 @@ static void answer_http(struct conn_server *server, struct publish_request *requ
     http_reply(x, 200, "application/json", out->data, out->len);
 }
 
-static void answer(struct conn_server *server, struct publish_request *request)
+void publish_answer(struct conn_server *server, struct publish_request *request)
 {
     struct client *client = conn_client_find(server, request->peer);
 
@@ -173,28 +123,6 @@ static void answer(struct conn_server *server, struct publish_request *request)
         commands_published(
             server, client, span_of(request->id.data, request->id.len), &request->items[0].result);
     }
-}
-
-static void finish_one(struct conn_server *server, uint32_t slot)
-{
-    struct publish_request **holder = slab_at(&server->publishes, slot);
-    struct publish_request *request = *holder;
-
-    request->remaining -= 1;
-    if (request->remaining == 0) {
-        slab_free(&server->publishes, slot);
-        answer(server, request);
-        request_free(request);
-    }
-}
-
-void conn_published(struct conn_server *server, const struct publish_result *result)
-{
-    uint32_t slot = (uint32_t)(result->reply_id >> 8) - 1;
-    struct publish_request *request = *(struct publish_request **)slab_at(&server->publishes, slot);
-
-    request->items[result->reply_id & 0xff].result = *result;
-    finish_one(server, slot);
 }
 
 const char *publish_error_code(int err)
@@ -207,89 +135,18 @@ const char *publish_error_text(int err)
     return error_text(err);
 }
 
-/* ---- orders ---- */
-
-static struct publish_request *request_new(uint64_t peer)
-{
-    struct publish_request *request = mem_try_zalloc(sizeof(*request));
-
-    if (request) {
-        request->peer = peer;
-        request->remaining = 1;
-        request->items = &request->one;
-        request->cap = 1;
-    }
-    return request;
-}
-
-/* Channel and key together: the same key may be used on another channel. */
-static void hash_once(
-    const struct conn_server *server, struct span key, struct span channel, uint64_t out[2])
-{
-    struct hash_key first = server->shard->settings->hash_key;
-    struct hash_key second = {~first.k0, first.k1};
-
-    if (key.len) {
-        uint64_t channel_hash = hash_bytes(&first, channel.data, channel.len);
-        out[0] = hash_bytes(&first, key.data, key.len) ^ channel_hash;
-        out[1] = hash_bytes(&second, key.data, key.len) + channel_hash;
-    }
-}
-
-/* Sends one order for each channel. Takes the request; the last answer frees it. */
-static void send_orders(struct conn_server *server, struct publish_request *request,
-    struct span payload, struct span key)
-{
-    uint32_t slot = slab_alloc(&server->publishes);
-    uint32_t flags = PUBLICATION_MAY_REFUSE | request->flags;
-
-    if (slot == SLAB_NONE) {
-        for (uint32_t i = 0; i < request->count; i++) {
-            request->items[i].result.err = -ENOMEM;
-        }
-        answer(server, request);
-        request_free(request);
-        return;
-    }
-    *(struct publish_request **)slab_at(&server->publishes, slot) = request;
-    request->next = server->publishing;
-    request->link = &server->publishing;
-    if (request->next) {
-        request->next->link = &request->next;
-    }
-    server->publishing = request;
-    flags |= utf8_valid(payload.data, payload.len) ? PUBLICATION_UTF8 : 0;
-    for (uint32_t i = 0; i < request->count; i++) {
-        struct publish_item *item = &request->items[i];
-        struct publish_order order = {
-            .name = span_of(request->names.data + item->start, item->len),
-            .payload = payload,
-            .flags =
-                flags | (i == 0 ? PUBLICATION_INDEX : 0), /* One event, however many hear it. */
-            .reply_id = (uint64_t)(slot + 1) << 8 | i,
-            .once_text = key,
-        };
-        hash_once(server, key, order.name, order.once);
-        request->remaining += 1;
-        int err = server->ports.publish(server->ports.ctx, &order);
-        if (err) {
-            item->result.err = err;
-            finish_one(server, slot);
-        }
-    }
-    finish_one(server, slot);
-}
+/* ---- requests ---- */
 
 static bool reserve_item(struct publish_request *request)
 {
     if (request->count < request->cap) {
         return true;
     }
-    struct publish_item *items = mem_try_zalloc(CHANNELS_MAX * sizeof(*items));
+    struct publish_item *items = mem_try_zalloc(PUBLISH_CHANNELS_MAX * sizeof(*items));
     if (items) {
         items[0] = request->one;
         request->items = items;
-        request->cap = CHANNELS_MAX;
+        request->cap = PUBLISH_CHANNELS_MAX;
     }
     return items;
 }
@@ -302,7 +159,7 @@ static const char *add_channel(struct publish_request *request, struct span name
     if (why) {
         return why;
     }
-    if (request->count == CHANNELS_MAX) {
+    if (request->count == PUBLISH_CHANNELS_MAX) {
         return "more than 100 channels";
     }
     if (!reserve_item(request)) {
@@ -433,15 +290,15 @@ void publish_handler(struct http_exchange *x)
         http_reply_error(x, 400, "bad_json", "the body must be one JSON object, each member once");
         return;
     }
-    struct publish_request *request = request_new(x->peer);
+    struct publish_request *request = publish_request_new(x->peer);
     if (!request) {
         http_reply_error(x, 503, "no_memory", "no memory for the request");
         return;
     }
     if (read_ack(x, request) && read_body(x, request, members, &key)) {
-        send_orders(x->app, request, members[2], span_of(key.data, key.len));
+        publish_send(x->app, request, members[2], span_of(key.data, key.len));
     } else {
-        request_free(request);
+        publish_request_free(request);
     }
     bytes_fini(&key);
 }
@@ -450,7 +307,7 @@ void publish_raw_handler(struct http_exchange *x)
 {
     struct bytes name = {0};
     struct span key = http_request_header(x->request, "Idempotency-Key");
-    struct publish_request *request = request_new(x->peer);
+    struct publish_request *request = publish_request_new(x->peer);
     int err = url_decode_path(&name, x->params[0]);
     const char *why = err == -EBADMSG ? "a '%' must be followed by two hex digits" : NULL;
 
@@ -462,11 +319,11 @@ void publish_raw_handler(struct http_exchange *x)
     } else if (key.len > KEY_MAX) {
         http_reply_error(x, 400, "bad_header", "Idempotency-Key: at most 255 bytes");
     } else if (read_ack(x, request)) {
-        send_orders(x->app, request, x->request->body, key);
+        publish_send(x->app, request, x->request->body, key);
         request = NULL;
     }
     if (request) {
-        request_free(request);
+        publish_request_free(request);
     }
     bytes_fini(&name);
 }
@@ -474,7 +331,7 @@ void publish_raw_handler(struct http_exchange *x)
 void publish_command(struct conn_server *server, struct client *client, struct span id,
     const struct publish_asked *asked)
 {
-    struct publish_request *request = request_new(conn_client_id(server, client));
+    struct publish_request *request = publish_request_new(conn_client_id(server, client));
 
     if (!request) {
         shard_doom(server->shard, &client->sub);
@@ -483,9 +340,9 @@ void publish_command(struct conn_server *server, struct client *client, struct s
     request->command = true;
     request->flags = asked->durable ? PUBLICATION_ACK_STORED : 0;
     if (add_channel(request, asked->channel) || bytes_append(&request->id, id.data, id.len) != 0) {
-        request_free(request);
+        publish_request_free(request);
         shard_doom(server->shard, &client->sub);
         return;
     }
-    send_orders(server, request, asked->payload, asked->key);
+    publish_send(server, request, asked->payload, asked->key);
 }

@@ -1,7 +1,7 @@
 /* Publishing by clients: POST /api/v1/publish, POST /api/v1/channels/{c}, and the publish command.
  *
  * A request names one or many channels; it is answered once all of them are, each with its cursor
- * or its error.
+ * or its error. A large payload for many channels goes out in portions, as the answers come.
  */
 #ifndef CONN_PUBLISH_H
 #define CONN_PUBLISH_H
@@ -36,6 +36,9 @@ bool publish_key_ok(size_t len);
 
 /* The outcome of one publication. */
 void conn_published(struct conn_server *server, const struct publish_result *result);
+
+/* Once a turn: goes on with requests that are too large to be under way at once. */
+void publish_turn(struct conn_server *server);
 
 /* The code and the sentence of a failed publication. */
 const char *publish_error_code(int err);

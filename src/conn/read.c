@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "conn/pace.h"
 #include "conn/poll.h"
+#include "conn/publish.h"
 #include "conn/ws.h"
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -226,6 +227,7 @@ void conn_client_event(void *ctx, uint64_t id, uint32_t events)
 void conn_server_turn(struct conn_server *server)
 {
     poll_turn(server);
+    publish_turn(server);
     server->history_events = 0;
     uint32_t count = server->again_count;
     uint32_t *slots = server->again;

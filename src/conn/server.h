@@ -147,8 +147,10 @@ struct conn_server {
 
     struct slab publishes;              /* Of pointers to struct publish_request, see publish.h. */
     struct publish_request *publishing; /* All of them. */
-    struct table subscribes;            /* Commands waiting for home, see commands.h. */
-    uint8_t *input;                     /* CONN_INPUT_BYTES + cork. */
+    struct publish_request *publishes_due; /* That go on in the next turn. */
+    uint64_t publish_kept_bytes;           /* Of payloads kept for channels that wait. */
+    struct table subscribes;               /* Commands waiting for home, see commands.h. */
+    uint8_t *input;                        /* CONN_INPUT_BYTES + cork. */
     uint8_t *cork;
     struct bytes text; /* Scratch for notices and replies. */
 };

@@ -66,6 +66,20 @@ describe('HTTP publish, embedded broker', () => {
     assert.ok(many < 6 * one + 5, `one: ${one} ms, 100: ${many} ms`)
   })
 
+  for (const size of [400_000, 1_040_000]) {
+    test(`${size} bytes for 100 channels: all of them have it, with listeners and without`, async (t) => {
+      const server = await startServer(t, { args: ['--shards', '2'] })
+      const channels = Array.from({ length: 100 }, (_, i) => `user:large-${i}`)
+      const clients = await Promise.all([0, 1, 2, 3].map((i) => connect(t, server, `?username=large-${i}`)))
+      const reply = await server.post('/api/v1/publish', { channels, data: 'x'.repeat(size) }, { ms: 30_000 })
+      assert.equal(reply.status, 200, reply.text)
+      assert.deepEqual(reply.json().results.filter((r) => r.error), [])
+      assert.deepEqual(reply.json().results.map((r) => r.channel), channels)
+      for (const client of clients) await client.waitFrames(1, 30_000)
+      assert.deepEqual(clients.map((c) => c.texts.map((text) => text.length)), clients.map(() => [size + 2]))
+    })
+  }
+
   test('a raw body is the payload, byte for byte: text, JSON, binary, empty', async (t) => {
     const client = await user(t, 'raw')
     const bodies = ['text', ' {"a": 1}\n', Buffer.from([0, 255, 128]), '', 'x'.repeat(100_000)].map((b) => Buffer.from(b))
