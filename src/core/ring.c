@@ -103,8 +103,11 @@ void ring_trim(struct shard *shard, struct ring *ring, const struct ns_settings 
         /* Another shard took it in: its clock may be ahead of this turn's. */
         bool old = shard->now_ns > oldest->time_ns &&
                    shard->now_ns - oldest->time_ns > ns->history_age_ms * 1000000;
-        if (ring->count <= messages_max(ring->home, ns) &&
-            ring->bytes <= bytes_max(ring->home, ns) && !old) {
+        /* The newest stays however large it is: whoever reads on from the one before must get it. What a
+         * publisher may send bounds it. */
+        bool large =
+            ring->bytes > bytes_max(ring->home, ns) && (ring->count > 1 || ns->history_bytes == 0);
+        if (ring->count <= messages_max(ring->home, ns) && !large && !old) {
             return;
         }
         ring_pop(shard, ring);

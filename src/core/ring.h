@@ -1,6 +1,6 @@
 /* Ring: the last publications of one channel, oldest first, in memory.
  *
- * Allocated at the first publication; bounded by the namespace in number, bytes and age, and with all
+ * Allocated at the first publication; bounded by the namespace in number, bytes (the newest stays, however large) and age, and with all
  * the shard's rings by a budget (home_tick()). A ring has no holes: what cannot be kept takes what was
  * kept before with it. Runs on the home shard's thread.
  */

@@ -98,6 +98,17 @@ static void history_is_kept_by_bytes(void **state)
     rig_fini(&rig);
 }
 
+static void the_newest_is_kept_however_large_it_is(void **state)
+{
+    (void)state;
+    start(1);
+    rig.settings.ns[0].history_bytes = sizeof(struct publication);
+    publish_many(1, 5);
+    assert_string_equal(history("begin", 0), "5=m5;");
+    assert_int_equal(shard0()->stats.history_messages, 1);
+    rig_fini(&rig);
+}
+
 static void history_is_kept_by_age(void **state)
 {
     (void)state;
@@ -539,6 +550,7 @@ int main(void)
         cmocka_unit_test(offsets_begin_at_one_and_have_no_holes),
         cmocka_unit_test(history_is_kept_by_count),
         cmocka_unit_test(history_is_kept_by_bytes),
+        cmocka_unit_test(the_newest_is_kept_however_large_it_is),
         cmocka_unit_test(history_is_kept_by_age),
         cmocka_unit_test(a_publication_from_the_near_future_is_not_old),
         cmocka_unit_test(history_is_kept_within_the_budget_of_all_channels),
