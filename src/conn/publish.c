@@ -28,8 +28,9 @@ static const char *error_text(int err)
         return "no memory";
     case -ENOTSUP:
         return "ack=durable: this channel's history is not kept on this gateway's disk";
-    case -ENOSPC:
     case -EMSGSIZE:
+        return "the payload is larger than the broker, or the durable history, may be given";
+    case -ENOSPC:
         return "the disk, or what may be used of it, is full";
     case -EIO:
         return "the durable history failed and takes nothing until a restart";
@@ -49,8 +50,9 @@ static const char *error_code(int err)
         return "no_memory";
     case -ENOTSUP:
         return "not_durable";
-    case -ENOSPC:
     case -EMSGSIZE:
+        return "too_large";
+    case -ENOSPC:
         return "storage_full";
     case -EIO:
         return "storage_failed";
@@ -106,7 +108,7 @@ static void answer_http(struct conn_server *server, struct publish_request *requ
     err = err ? err : bytes_appendf(out, "],\"duplicate\":%s}\n", duplicate ? "true" : "false");
     if (err || failed) {
         int why = err ? err : request->items[0].result.err;
-        int status = why == -ENOTSUP ? 400 : 503;
+        int status = why == -ENOTSUP ? 400 : why == -EMSGSIZE ? 413 : 503;
         http_reply_error(x, status, error_code(why), error_text(why));
         return;
     }

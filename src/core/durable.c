@@ -76,6 +76,9 @@ static void post_open(struct shard *shard)
         return;
     }
     shard->durable.refusing = err == -EBUSY && shard->durable.letters;
+    if (err == -EMSGSIZE && append->letter.count > 1) {
+        err = -EBUSY; /* One of them is too large, by itself, or next to the others. */
+    }
     work_in(shard, append, err);
 }
 

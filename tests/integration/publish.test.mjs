@@ -241,6 +241,15 @@ describe('HTTP publish with Redis as broker', () => {
     })
   }
 
+  test('what is larger than Redis is given at once is 413, and says so', async (t) => {
+    const redis = await startRedis(t)
+    const server = await startServer(t, { redis, args: ['--http-body-bytes', '80MiB'] })
+    await until('it is ready', async () => (await server.get('/ready')).status === 200)
+    const reply = await server.post('/api/v1/publish', { channel: 'user:x', data: 'x'.repeat(65 << 20) }, { ms: 30_000 })
+    assertError(reply, 413)
+    assert.match(reply.text, /"too_large".*payload is larger/)
+  })
+
   test('a publish while Redis is gone is an answer, not silence', async (t) => {
     const redis = await startRedis(t)
     const server = await startServer(t, { redis })
