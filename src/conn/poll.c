@@ -18,7 +18,8 @@ enum {
     WAIT_MAX_S = 60,
     ANSWER_EVENTS = 1000, /* At so many events or bytes no further page is asked for. */
     ANSWER_BYTES = 1024 * 1024,
-    HOME_MS = 5000, /* How long home may take when the wait is shorter. */
+    HOME_MS = 5000,  /* How long home may take when the wait is shorter. */
+    PAGES_MS = 1000, /* How long all channels' pages may take when there is no wait. */
     ANSWERS_A_TURN = 256,
 };
 
@@ -33,9 +34,10 @@ struct poll {
     uint64_t lost_before;      /* Same. */
     struct bytes body;         /* Events, each with a comma behind it. */
     bool late;                 /* Its time is over. */
-    bool given_up;             /* … and home has not answered. */
-    bool overrun;              /* Events were lost on the way to the answer. */
-    bool leaving;              /* It has left its channels: what waits is the rest. */
+    bool gathering; /* … but no channel is left out because another's page came first. */
+    bool given_up;  /* … and home has not answered. */
+    bool overrun;   /* Events were lost on the way to the answer. */
+    bool leaving;   /* It has left its channels: what waits is the rest. */
     /* What the answer will say: up to here nothing is missing. */
     size_t sure_len;
     uint64_t sure_events;
@@ -79,6 +81,7 @@ void poll_hurry(struct conn_server *server, struct client *client)
 {
     (void)server;
     client->poll->late = true;
+    client->poll->gathering = false;
     client->poll->given_up = client->poll->positions->unanswered > 0;
     due(client->poll);
 }
@@ -101,6 +104,7 @@ static void timed_out(struct timer *timer, void *ctx)
     uint64_t waited_ms = loop_now_ms(poll->server->loop) - poll->begun_ms;
 
     poll->late = true;
+    poll->gathering = false;
     if (poll->positions->unanswered && waited_ms < HOME_MS) {
         timer_start(poll->server->loop, timer, HOME_MS - waited_ms, timed_out, poll);
         return;
@@ -169,8 +173,8 @@ static bool is_ready(struct poll *poll)
     if (poll->sure_len == 0) {
         return poll->late && !sub->pending; /* A page that is on its way is worth waiting for. */
     }
-    return poll->late || !sub->pending || poll->sure_events >= ANSWER_EVENTS ||
-           poll->sure_len >= ANSWER_BYTES;
+    return (poll->late && !poll->gathering) || !sub->pending ||
+           poll->sure_events >= ANSWER_EVENTS || poll->sure_len >= ANSWER_BYTES;
 }
 
 /* With nothing waiting, all before the positions is in the answer or did not fit the filter: it need not
@@ -402,8 +406,8 @@ static void begin(struct conn_server *server, struct client *client, struct http
     poll->begun_ms = loop_now_ms(server->loop);
     poll->delivered_before = client->sub.delivered;
     poll->lost_before = lost(&client->sub);
-    poll->late = wait_ms == 0;
-    timer_start(server->loop, &poll->timer, wait_ms ? wait_ms : HOME_MS, timed_out, poll);
+    poll->late = poll->gathering = wait_ms == 0;
+    timer_start(server->loop, &poll->timer, wait_ms ? wait_ms : PAGES_MS, timed_out, poll);
     http_await(x);
     client->protocol = CLIENT_POLL;
     client->kind = (uint8_t)kind_of(target);

@@ -41,6 +41,16 @@ describe('GET /poll', () => {
     assert.deepEqual(await poll(at.server, `channel=p:1&since=${first.cursor}&wait=0`), second)
   })
 
+  test('without a wait, too, every channel that has something is in the answer', async (t) => {
+    const server = await startServer(t, { args: ['--shards', '2'] })
+    const names = [1, 2, 3, 4, 5, 6].map((i) => `p:all-${i}`)
+    for (const name of names) await server.publish(name, name)
+    for (let i = 0; i < 20; i++) {
+      const answer = await poll(server, `${names.map((name) => `channel=${name}`).join('&')}&since=begin&wait=0`)
+      assert.deepEqual(data(answer).sort(), names)
+    }
+  })
+
   test('an event answers who waits; proxies must not keep the answer', async () => {
     const answer = at.server.get('/poll?channel=p:2&wait=20', { ms: 10_000 * SLOW })
     await waiting(at.server, 'p:2')
