@@ -2,6 +2,7 @@
 #include "conn/server.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "rt/loop.h"
 #include "rt/sock.h"
@@ -23,6 +24,26 @@ void client_refuse(struct conn_server *server, struct client *client)
     if (client_write(server, client, refusal, sizeof(refusal) - 1)) {
         client_finish(server, client);
     }
+}
+
+/* Whole, so that nobody holds the place by a slow one. */
+bool client_probes(struct span request)
+{
+    static const char *const paths[] = {"/health", "/healthz", "/ready", "/metrics"};
+    struct span start = span_str("GET ");
+
+    if (request.len < start.len + 4 || memcmp(request.data, start.data, start.len) != 0 ||
+        memcmp(request.data + request.len - 4, "\r\n\r\n", 4) != 0) {
+        return false;
+    }
+    const uint8_t *path = request.data + start.len;
+    const uint8_t *end = memchr(path, ' ', request.len - start.len);
+    for (size_t i = 0; end && i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (span_equal(span_of(path, (size_t)(end - path)), span_str(paths[i]))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void refuse_at_once(struct conn_server *server, int fd)

@@ -89,6 +89,23 @@ static bool http_input(struct conn_server *server, struct client *client, uint8_
     return true;
 }
 
+/* Over the connection limit: one answer, and that is 503 unless it only asks how we are. */
+static bool refused_input(
+    struct conn_server *server, struct client *client, uint8_t *data, size_t len)
+{
+    if (client_probes(span_of(data, len))) {
+        client->session = http_session_begin(server->http, conn_client_id(server, client));
+    }
+    if (!client->session) {
+        client_refuse(server, client);
+        return true;
+    }
+    client->state = CLIENT_OPEN;
+    server->refusing -= 1;
+    http_session_last(client->session);
+    return http_input(server, client, data, len);
+}
+
 /* Hands bytes to whoever reads this client. False: read no more of it now. */
 static bool client_input(
     struct conn_server *server, struct client *client, uint8_t *data, size_t len)
@@ -106,8 +123,7 @@ static bool client_input(
     case CLIENT_LINGER:
         return true; /* Forgotten. */
     case CLIENT_REFUSED:
-        client_refuse(server, client);
-        return true;
+        return refused_input(server, client, data, len);
     case CLIENT_OPEN:
     case CLIENT_CLOSING:
         break;

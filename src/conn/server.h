@@ -231,6 +231,9 @@ struct client *client_at(struct conn_server *server, uint32_t slot, uint32_t gen
 /* Says 503 and finishes: one connection too many. */
 void client_refuse(struct conn_server *server, struct client *client);
 
+/* Does one who is too many ask how we are? Whoever watches us must not take full for dead. */
+bool client_probes(struct span request);
+
 /* All is sent: closes for writing, and reads what still comes until the peer hangs up. */
 void client_linger(struct conn_server *server, struct client *client);
 

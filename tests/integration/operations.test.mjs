@@ -154,6 +154,14 @@ describe('max_connections', () => {
       try { clients.push(await connect(t, server, '?username=x')); return false } catch (error) { return /503|ECONNRESET|socket hang up/.test(error.message) }
     })
     assert.ok(clients.length >= 3 && clients.length <= 4, `${clients.length} got in`)
+    for (const path of ['/health', '/healthz', '/ready', '/metrics']) {
+      for (let i = 0; i < 40; i++) {
+        const reply = await server.get(path)
+        assert.equal(reply.status, 200, `${path}: ${reply.text}`)
+        assert.equal(reply.headers.connection, 'close')
+      }
+    }
+    assertError(await server.get('/admin/stats'), 503)
     await clients[0].close()
     await until('one more gets in', async () => { try { return await connect(t, server, '?username=y') } catch { return null } })
   })
