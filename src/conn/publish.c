@@ -189,7 +189,9 @@ static const char *add_json_channel(struct publish_request *request, struct span
     return why;
 }
 
-static const char *add_json_channels(struct publish_request *request, struct span raw)
+/* ret_index: of the element that is at fault, if one is. */
+static const char *add_json_channels(
+    struct publish_request *request, struct span raw, int *ret_index)
 {
     struct json_array array;
     struct span element;
@@ -198,8 +200,9 @@ static const char *add_json_channels(struct publish_request *request, struct spa
     if (json_array_begin(raw.data, raw.len, &array) != 0) {
         return "an array of strings is expected";
     }
-    while (!why && json_array_next(&array, &element) == 1) {
+    for (int i = 0; !why && json_array_next(&array, &element) == 1; i++) {
         why = add_json_channel(request, element);
+        *ret_index = why ? i : -1;
     }
     return why || request->count ? why : "at least one channel is expected";
 }
@@ -238,14 +241,18 @@ static bool read_body(struct http_exchange *x, struct publish_request *request,
     const struct span *members, struct bytes *key)
 {
     bool one = members[0].len, many = members[1].len;
+    int index = -1;
     const char *why = one    ? add_json_channel(request, members[0])
-                      : many ? add_json_channels(request, members[1])
+                      : many ? add_json_channels(request, members[1], &index)
                              : NULL;
 
     if (one == many) {
         http_reply_error(x, 400, "bad_body", "either \"channel\" or \"channels\" is expected");
     } else if (why) {
-        reply_fault(x, "bad_channel", one ? "channel" : "channels", why);
+        char where[32];
+        snprintf(
+            where, sizeof(where), index < 0 ? "%s" : "%s[%d]", one ? "channel" : "channels", index);
+        reply_fault(x, "bad_channel", where, why);
     } else if (duplicate_names(request)) {
         http_reply_error(x, 400, "bad_channel", "channels: the same channel is named twice");
     } else if (members[2].len == 0) {

@@ -151,6 +151,12 @@ describe('HTTP publish, embedded broker', () => {
     await nothingBut(client, 0, '"end"', () => at.server.publish('user:bad', 'end'))
   })
 
+  test('the channel that is at fault is named by its place', async () => {
+    const reply = await at.server.post('/api/v1/publish', { channels: ['user:a', 'user:b', 'bad name'], data: 1 })
+    assertError(reply, 400)
+    assert.match(reply.json().error.message, /^channels\[2\]: /)
+  })
+
   test('deeply nested data is taken or refused, and kills nobody', async () => {
     const deep = '['.repeat(100_000) + ']'.repeat(100_000)
     const reply = await raw(at.server, `{"channel":"user:deep","data":${deep}}`)
