@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/nearest.h"
 #include "ctl/config_list.h"
 #include "ctl/config_value.h"
 
@@ -208,6 +209,28 @@ void config_build_namespace_set(struct config_build *build, struct span name,
     }
 }
 
+static void fault_unknown_field(
+    struct config_build *build, struct config_place place, struct span name, struct span key)
+{
+    struct nearest best = {0};
+
+    for (size_t i = 0; i < config_namespace_field_count; i++) {
+        nearest_try(&best, key, config_namespace_fields[i].key);
+    }
+    struct bytes path = {0}, quoted = {0};
+    int err = bytes_appendf(&path, "namespaces.%.*s.", (int)name.len, (const char *)name.data);
+    err = err ? err : bytes_append(&path, key.data, key.len);
+    err = err ? err : config_quote(span_of(path.data, path.len), &quoted);
+    if (err < 0 || bytes_append_byte(&quoted, 0) < 0) {
+        build->no_memory = true;
+    } else {
+        config_fault(build, place.text, "%s is not an option%s%s%s", (char *)quoted.data,
+            best.name[0] ? "; did you mean " : "", best.name, best.name[0] ? "?" : "");
+    }
+    bytes_fini(&path);
+    bytes_fini(&quoted);
+}
+
 static void read_namespace(struct config_build *build, struct config_place place, struct span text)
 {
     const struct config_option *option = config_option_find(span_str("namespaces"));
@@ -225,7 +248,11 @@ static void read_namespace(struct config_build *build, struct config_place place
         const uint8_t *equals = part.len ? memchr(part.data, '=', part.len) : NULL;
         struct span key = equals ? span_of(part.data, (size_t)(equals - part.data)) : part;
         const struct config_option *field = config_namespace_field_find(key);
-        if (!equals || !field) {
+        if (equals && !field) {
+            fault_unknown_field(build, place, name, key);
+            return;
+        }
+        if (!equals) {
             config_fault_value(build, place.text, option->key, option, text);
             return;
         }

@@ -268,13 +268,14 @@ static void a_namespace_flag_says_what_it_expects(void **state)
 {
     (void)state;
     struct fixture f = fixture_load(NULL, "",
-        "--namespace room --namespace room:zebra=1 --namespace Room:policy=conflate "
+        "--namespace room --namespace room:zebra=1 --namespace room:polcy=x "
+        "--namespace Room:policy=conflate "
         "--namespace room:outbox_messages=0");
     assert_lines(&f.report.faults,
         "flag --namespace: namespaces is \"room\"; expected name:key=value,…, e.g. "
         "room:policy=drop_newest,outbox_messages=64\n"
-        "flag --namespace: namespaces is \"room:zebra=1\"; expected name:key=value,…, e.g. "
-        "room:policy=drop_newest,outbox_messages=64\n"
+        "flag --namespace: \"namespaces.room.zebra\" is not an option\n"
+        "flag --namespace: \"namespaces.room.polcy\" is not an option; did you mean policy?\n"
         "flag --namespace: namespace name is \"Room\"; expected 1 to 64 of a-z, 0-9, _ and -\n"
         "flag --namespace: namespaces.room.outbox_messages is \"0\"; expected a whole number from "
         "1 to 16777216\n");
