@@ -21,7 +21,8 @@ static void drop_oldest(struct once *once)
 
 static void expire(struct once *once, uint64_t now_ns)
 {
-    while (once->oldest && now_ns - once->oldest->time_ns > ONCE_AGE_NS) {
+    /* As a sum: a turn's time may lie a little before that of an entry which a sweep has dated. */
+    while (once->oldest && now_ns > once->oldest->time_ns + ONCE_AGE_NS) {
         drop_oldest(once);
     }
 }

@@ -533,6 +533,19 @@ static void the_oldest_keys_go_first(void **state)
     once_fini(&once);
 }
 
+static void a_key_from_the_near_future_is_not_old(void **state)
+{
+    (void)state;
+    struct once once = {0};
+    const uint64_t key[2] = {5, 6};
+
+    once_add(&once, key, 0, 1000, (struct cursor){1, 3});
+    assert_non_null(once_find(&once, key, 999));
+    assert_non_null(once_find(&once, key, 1000 + ONCE_AGE_NS));
+    assert_null(once_find(&once, key, 1001 + ONCE_AGE_NS));
+    once_fini(&once);
+}
+
 static void no_key_is_never_remembered(void **state)
 {
     (void)state;
@@ -570,6 +583,7 @@ int main(void)
         cmocka_unit_test(listeners_wait_until_the_broker_feeds_the_channel),
         cmocka_unit_test(each_request_that_waits_can_be_taken_back_alone),
         cmocka_unit_test(a_key_used_twice_publishes_once_and_gets_the_same_cursor),
+        cmocka_unit_test(a_key_from_the_near_future_is_not_old),
         cmocka_unit_test(a_key_is_forgotten_after_ten_minutes),
         cmocka_unit_test(the_oldest_keys_go_first),
         cmocka_unit_test(no_key_is_never_remembered),
