@@ -562,6 +562,9 @@ void class_append_lost(
     }
     bundle_finish(shard, class);
     lose(shard, class, from, to, count, DROP_OVERLOAD);
+    if (is_filtered(shard, class->view)) { /* What is declared lost is behind its listeners, too. */
+        ((struct filtered_class *)class)->passed.offset = to;
+    }
 }
 
 void batch_unref(struct shard *shard, struct batch *batch)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/channel.h"
 #include "core/filter.h"
 #include "core/home.h"
 #include "core/view.h"
@@ -222,6 +223,20 @@ static void a_filtered_place_moves_with_the_channel(void **state)
     rig_fini(&rig);
 }
 
+/* The reader was told of the gap: an older cursor behind that would take it back. */
+static void a_filtered_place_is_behind_what_was_declared_lost(void **state)
+{
+    (void)state;
+    start();
+    struct rig_client *some = follow("a", 0, "");
+    publish("{\"type\":\"b\"}");
+    assert_int_equal(place(some), 1);
+    class_append_lost(shard0(), some->sub.first.class, 2, 4, 3);
+    rig_run(&rig);
+    assert_int_equal(place(some), 4);
+    rig_fini(&rig);
+}
+
 /* Whoever came back with such a cursor would miss what is still under way. */
 static void a_place_is_not_told_while_something_is_on_the_way(void **state)
 {
@@ -360,6 +375,7 @@ int main(void)
         cmocka_unit_test(so_many_views_and_no_more),
         cmocka_unit_test(only_what_passes_is_delivered_and_owed),
         cmocka_unit_test(a_filtered_place_moves_with_the_channel),
+        cmocka_unit_test(a_filtered_place_is_behind_what_was_declared_lost),
         cmocka_unit_test(a_place_is_not_told_while_something_is_on_the_way),
         cmocka_unit_test(events_are_gathered_until_the_time_is_up),
         cmocka_unit_test(who_comes_late_gets_no_event_twice),
