@@ -212,6 +212,14 @@ static void port_post(void *ctx, uint16_t shard, struct mail *mail)
     server->ports.post(server->ports.ctx, shard, mail);
 }
 
+static void port_post_now(void *ctx, uint16_t shard)
+{
+    struct conn_server *server = ctx;
+    if (server->ports.post_now) {
+        server->ports.post_now(server->ports.ctx, shard);
+    }
+}
+
 /* ---- http's ports ---- */
 
 static bool http_port_write(void *ctx, uint64_t peer, const void *data, size_t len)
@@ -279,6 +287,7 @@ int conn_server_create(const struct conn_setup *setup, struct conn_server **ret_
         .flushed = port_flushed,
         .interest = port_interest,
         .post = port_post,
+        .post_now = port_post_now,
     };
     const struct http_ports http_ports = {
         server, http_port_write, http_port_finish, http_port_resume, http_port_waits};

@@ -43,6 +43,7 @@ struct conn_ports {
 
     /* As in core/ports.h; interest may be NULL. */
     void (*post)(void *ctx, uint16_t shard, struct mail *mail);
+    void (*post_now)(void *ctx, uint16_t shard); /* May be NULL. */
     bool (*interest)(void *ctx, struct span name, bool wanted);
 };
 

@@ -277,10 +277,10 @@ void home_take(struct shard *shard, struct publication *pub)
             once_set_open(&shard->once, pub->once, true);
             home->unshown += 1;
         } else {
+            home_show(shard, home, pub);
             if (!(pub->flags & PUBLICATION_ACK_STORED)) {
                 answer_publisher(shard, pub, cursor, 0, false);
             }
-            home_show(shard, home, pub);
         }
         if (home->durable) {
             durable_append(shard, home, pub);
@@ -318,8 +318,8 @@ static void hear_awaited(struct shard *shard, struct publication *pub, int err)
         home_refuse(shard, pub, err);
     } else {
         once_set_open(&shard->once, pub->once, false);
-        answer_publisher(shard, pub, cursor, 0, false);
         home_show(shard, home, pub);
+        answer_publisher(shard, pub, cursor, 0, false);
         publication_unref(pub);
     }
     answer_followers(shard, key, err ? (struct cursor){0} : cursor, err);

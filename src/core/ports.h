@@ -82,6 +82,10 @@ struct core_ports {
 
     /* Gives mail to another shard (never to this one). Sent at the latest at the end of the turn. */
     void (*post)(void *ctx, uint16_t shard, struct mail *mail);
+
+    /* What was posted to this shard leaves now: before what is answered next can cause anything there.
+     * NULL: it does so anyway. */
+    void (*post_now)(void *ctx, uint16_t shard);
 };
 
 #endif

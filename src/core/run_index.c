@@ -54,5 +54,12 @@ void run_index(struct shard *shard, const struct publication *pub)
     };
     if (shard_publish(shard, &order) != 0) {
         shard->stats.index_failed += 1;
+        return;
+    }
+    /* Whoever waits for this event's answer before the run's next one may publish that in another channel,
+     * on the run's own shard: this one has to be there by then. */
+    uint16_t run_home = shard_home_of(shard, shard_hash(shard, order.name));
+    if (run_home != shard->index && shard->ports.post_now) {
+        shard->ports.post_now(shard->ports.ctx, run_home);
     }
 }

@@ -13,7 +13,8 @@ struct shard;
 
 enum { RUN_ID_MAX = 128 };
 
-/* Publishes the event in its run's channel, if it names one. */
+/* Publishes the event in its run's channel, if it names one. Called before the publisher is answered, so
+ * that events of a publisher who awaits each answer are in their order there, whatever their channels. */
 void run_index(struct shard *shard, const struct publication *pub);
 
 /* Is this the name of a run? */

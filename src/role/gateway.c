@@ -48,6 +48,16 @@ static void port_post(void *ctx, uint16_t shard, struct mail *mail)
     gateway_post(ctx, shard, mail);
 }
 
+static void port_post_now(void *ctx, uint16_t to)
+{
+    struct gateway_shard *gs = ctx;
+
+    if (gs->out_bits & (1ull << to)) {
+        mailbox_post(gs->gateway->shards[to].mailbox, &gs->out[to]);
+        gs->out_bits &= ~(1ull << to);
+    }
+}
+
 void gateway_call(struct gateway_shard *from, uint16_t to,
     void (*fn)(struct shard *shard, struct mail_call *call), struct mail_call *call)
 {
@@ -300,6 +310,7 @@ static int shard_open(struct gateway_shard *gs)
         .ctx = gs,
         .publish = ingest_publish,
         .post = port_post,
+        .post_now = port_post_now,
         .interest = gs->snapshot->config->broker == CONFIG_BROKER_REDIS &&
                             gs->snapshot->config->redis.mode != CONFIG_REDIS_PATTERN
                         ? ingest_interest
