@@ -22,7 +22,7 @@ describe('at the descriptor limit', () => {
     const server = await startServer(t, { prefix: ['prlimit', '--nofile=128:128'] })
     const clients = await fill(t, server)
     const next = rawConnect(t, server)
-    next.write('GET /health HTTP/1.1\r\nHost: x\r\n\r\n')
+    next.write('GET /admin/stats HTTP/1.1\r\nHost: x\r\n\r\n')
     assert.match(await next.waitEnd(), /^HTTP\/1\.1 503 /)
     const upgrade = await refused(server, '?username=late')
     assert.equal(upgrade.status, 503)

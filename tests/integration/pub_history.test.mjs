@@ -72,14 +72,14 @@ describe('publishing into a shared history from a terminal', () => {
     assert.match(repeated.stderr, /3 already known/)
   })
 
-  test('lines of stdin, from a pipe and from a file, each with its key', async (t) => {
+  test('lines of stdin, from a pipe and from a file, an empty one too, each with its key', async (t) => {
     const { redis, a } = await gateways(t, { count: 1 })
     const file = join(tempDir(t, 'lines'), 'lines')
     writeFileSync(file, '"a"\n\n"b"\r\n"c"')
     for (const command of [`cat ${file} | ${BIN}`, `${BIN} <${file}`, `(cat ${file}; sleep 0.2; echo; echo '"d"') | ${BIN}`]) {
       execFileSync('sh', ['-c', command.replace(BIN, `${BIN} pub feed:lines --redis ${at(redis)} --history --idempotency-key l`)], { stdio: 'pipe' })
     }
-    assert.deepEqual((await a.get('/api/v1/channels/feed:lines/history?since=begin')).json().events.map((e) => e.data), ['a', 'b', 'c', 'd'])
+    assert.deepEqual((await a.get('/api/v1/channels/feed:lines/history?since=begin')).json().events.map((e) => e.data), ['a', '', 'b', 'c', 'd'])
   })
 
   test('the database of the URL', async (t) => {
