@@ -119,6 +119,7 @@ for (const [mode, says] of Object.entries(MODES)) {
       }
       await everyone(1)
       await redis.cli('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      for (const gateway of [a, b]) await gateway.waitLine(/ev=redis.down/)
       await readyBecomes(b, 200, 15_000)
       await everyone(2)
       await readyBecomes(a, 200, 15_000)
