@@ -42,12 +42,12 @@ class Rules:
                 self.uses[head] = words
         for layer, words in self.uses.items():
             for word in words:
-                if word != "*" and word not in self.uses:
+                if word != "*" and word.partition("/")[0] not in self.uses:
                     raise ValueError(f"layers.txt: {layer} uses '{word}', which is no layer")
 
-    def allows(self, layer, target):
+    def allows(self, layer, target, header):
         words = self.uses[layer]
-        return layer == target or "*" in words or target in words
+        return layer == target or "*" in words or target in words or header in words
 
 
 def blank(match):
@@ -84,7 +84,7 @@ def check_text(rules, path, text):
                 continue
             if target not in rules.uses:
                 yield line, f'includes "{own}"; "{target}" is no layer of src/'
-            elif not rules.allows(layer, target):
+            elif not rules.allows(layer, target, own):
                 may = " ".join(rules.uses[layer]) or "libc only"
                 yield line, f'{layer} includes "{own}"; {layer} may use: {may}'
             continue

@@ -36,6 +36,11 @@ class Arrows(unittest.TestCase):
         self.assertTrue(findings("link/redis.c", '#include "conn/ws.h"\n'))
         self.assertTrue(findings("ctl/admin.c", '#include "link/redis.h"\n'))
 
+    def test_a_port_that_is_named_may_be_met(self):
+        self.assertFalse(findings("store/flow_db.c", '#include "flow/ports.h"\n'))
+        self.assertTrue(findings("store/flow_db.c", '#include "flow/run.h"\n'))
+        self.assertTrue(findings("conn/ws.c", '#include "flow/ports.h"\n'))
+
     def test_proto_and_core_know_no_runtime(self):
         self.assertTrue(findings("proto/ws.c", '#include "rt/loop.h"\n'))
         self.assertTrue(findings("core/outbox.c", '#include "rt/timer.h"\n'))
