@@ -9,10 +9,12 @@
  *   "/error exists", "/error missing"       {"pointer":"/error","op":"exists"}
  *                                           {"all":[…]}, {"any":[…]}, {"not":…}
  *
- * POINTER is an RFC 6901 JSON pointer ("" is the whole result); in text it ends at the first
+ * POINTER is a JSON pointer (pointer.h; "" is the whole result); in text it ends at the first
  * space. VALUE is JSON. Ops: == != < <= > >= in contains exists missing. Numbers compare by value
  * (1 == 1.0), strings by code point; two values of different kinds are only ever unequal, and not
- * in order. A value that is missing makes every op false but `missing` and `!=`.
+ * in order. A value that is missing makes every op false but `missing` and `!=`. The VALUE of `in`
+ * is an array; `contains` looks for an element of an array, or for a piece of a string. all of
+ * nothing holds, any of nothing does not; what they are made of may be text or objects.
  *
  * Pure.
  */
@@ -25,22 +27,18 @@
 
 #include "base/attr.h"
 #include "base/bytes.h"
+#include "flow/pointer.h" /* IWYU pragma: export */
 
 struct condition;
 
 enum { CONDITION_DEPTH_MAX = 16, CONDITION_WHY_MAX = 200 };
 
-/* Compiles. Returns 0 and gives it; -EINVAL with one sentence in why; or -ENOMEM. */
+/* Compiles; shares the values in when. Returns 0 and gives it; -EINVAL with one sentence in why; or -ENOMEM. */
 MUST_USE int condition_compile(
     const json_t *when, struct condition **ret_condition, char why[CONDITION_WHY_MAX]);
 void condition_free(struct condition *condition); /* NULL is fine. */
 
 /* result may be NULL: nothing exists in it. */
 bool condition_holds(const struct condition *condition, const json_t *result);
-
-/* RFC 6901. The value, borrowed, or NULL when there is none (or pointer is no pointer). */
-const json_t *pointer_get(const json_t *root, struct span pointer);
-/* Is this a pointer? */
-bool pointer_valid(struct span pointer);
 
 #endif
