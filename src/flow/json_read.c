@@ -15,7 +15,6 @@
 enum {
     READ_FLAGS = JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES,
     DOUBLE_DIGITS = 17,   /* Enough for any double. */
-    LONG_DIGITS = 19,     /* Integers of fewer fit 64 bits. */
     INTEGER_DIGITS = 310, /* From here on no double has room. */
 };
 
@@ -88,9 +87,17 @@ static void rewrite_integer(char *digits, size_t len)
     memcpy(digits, number, DOUBLE_DIGITS + (size_t)used);
 }
 
-static bool is_digit(uint8_t byte)
+/* Length of the number that begins at walk->at - 1, passed over; *ret_real: it is no integer. */
+static size_t walk_number(struct walk *walk, bool *ret_real)
 {
-    return byte >= '0' && byte <= '9';
+    const uint8_t *begin = walk->at - 1;
+
+    *ret_real = false;
+    while (walk->at < walk->end && *walk->at && strchr("0123456789.eE+-", *walk->at)) {
+        *ret_real = *ret_real || *walk->at < '0' || *walk->at > '9';
+        walk->at++;
+    }
+    return (size_t)(walk->at - begin);
 }
 
 /* Gives a copy in which no integer is too big for jansson. NULL: no memory. */
@@ -103,20 +110,16 @@ static char *without_big_integers(struct span text)
     }
     memcpy(copy, text.data, text.len);
     struct walk walk = {.at = text.data, .end = text.data + text.len};
-    uint8_t before = 0;
     for (int byte = walk_next(&walk); byte >= 0; byte = walk_next(&walk)) {
         const uint8_t *begin = walk.at - 1;
-        bool number = is_digit((uint8_t)byte);
-        while (number && walk.at < walk.end && is_digit(*walk.at)) {
-            walk.at++;
+        bool real;
+        if (byte < '0' || byte > '9') {
+            continue; /* A sign goes before the digits, and stays. */
         }
-        size_t len = (size_t)(walk.at - begin);
-        bool real = walk.at < walk.end && (*walk.at == '.' || (*walk.at | 0x20) == 'e');
-        bool inner = before == '.' || before == '+' || (before | 0x20) == 'e';
-        if (number && len >= LONG_DIGITS && !real && !inner && byte != '0') {
+        size_t len = walk_number(&walk, &real);
+        if (!real && byte != '0') {
             rewrite_integer(copy + (begin - text.data), len);
         }
-        before = (uint8_t)byte;
     }
     return copy;
 }
