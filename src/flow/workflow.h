@@ -2,14 +2,19 @@
  *
  * A definition is JSON:
  *
- *   {"nodes":[{"id","type","config"?,"retry"?,"timeout_ms"?}],
- *    "edges":[{"from","to","when"?,"max_iterations"?}],
+ *   {"nodes":[{"id","type","config"?,"retry"?,"timeout_ms"?,"description"?}],
+ *    "edges"?:[{"from","to","when"?,"max_iterations"?}],
  *    "description"?}
  *
- * retry: {"max_attempts":1..100, "backoff_ms"?:1000, "factor"?:2, "max_backoff_ms"?:60000}. An
- * edge with max_iterations (1..10000) is a *loop edge*: it leads back, is taken at most so often
- * in a row, and begins its body anew. Without its loop edges the graph has no cycle. when:
- * condition.h, or one of "else", "failed", "always".
+ * retry: {"max_attempts":1..100, "backoff_ms"?:1000, "factor"?:2, "max_backoff_ms"?:60000}; factor
+ * is 1..100, the others are up to 30 days, as timeout_ms is. An edge with max_iterations
+ * (1..10000) is a *loop edge*: it leads back, is taken at most so often in a row, and begins its
+ * body anew. Without its loop edges the graph has no cycle. when: condition.h, or one of "else"
+ * (of a node that has a condition on another edge, and not on a loop edge), "failed", "always".
+ *
+ * A loop's *body* are the nodes on the ways from its `to` to its `from`. It is entered at `to`
+ * and left at `from` only, and two loops have neither end in common, lie apart or one within the
+ * other.
  *
  * Runs anywhere; a struct workflow belongs to one thread.
  */
@@ -74,6 +79,9 @@ struct workflow {
     struct workflow_edge *edges;
     uint32_t node_count, edge_count, entry_count;
     json_t *definition; /* As it was given. */
+    /* Its own: nodes' indexes sorted by id; what nodes' in and out point into; whom each is behind. */
+    uint32_t *by_id, *links;
+    uint64_t *before;
 };
 
 /* Every fault with its place, e.g. `edges[2].to: there is no node "formt"; did you mean
@@ -82,6 +90,7 @@ struct workflow_faults {
     char *lines[WORKFLOW_FAULTS_MAX];
     uint32_t count, more_count;
 };
+/* Starts as all zeroes. */
 void workflow_faults_fini(struct workflow_faults *faults);
 void workflow_faults_add(struct workflow_faults *faults, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -110,12 +119,15 @@ uint32_t workflow_find(const struct workflow *workflow, struct span id);
 bool workflow_before(const struct workflow *workflow, uint32_t ancestor, uint32_t node);
 
 /* Appends the IR of contracts.md 3 for one run. Beside what the contract names: a node's "retry"
- * and "timeout_ms", "edges" as in the definition, metadata.workflow_ref. Returns 0 or -ENOMEM. */
+ * and "timeout_ms", "edges" as in the definition, metadata.workflow_ref. Loop edges make nobody
+ * dependent. Returns 0, -EILSEQ (username or tag is not UTF-8) or -ENOMEM; out keeps its content
+ * on failure. */
 MUST_USE int workflow_ir(
     const struct workflow *workflow, struct span username, struct span tag, struct bytes *out);
 
-/* Compiles an IR that workflow_ir() wrote (of any version). Returns as workflow_compile(). Nodes
- * have the indexes they had. */
+/* Compiles an IR that workflow_ir() wrote (of any version: members it does not know are passed
+ * over). Returns as workflow_compile(). Nodes and edges have the indexes they had; its ref is that
+ * of the definition, which is not kept whole (no description). */
 MUST_USE int workflow_from_ir(struct span ir, struct workflow **ret_workflow);
 
 #endif
