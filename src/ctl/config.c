@@ -80,7 +80,7 @@ int config_load(enum config_role role, int argc, char **argv, char **env,
 {
     struct config_build build;
     struct config_args *args = NULL;
-    int err = config_build_init(&build, report);
+    int err = config_build_init(&build, role, report);
     if (err < 0) {
         return err;
     }
@@ -105,7 +105,7 @@ int config_load_text(const char *name, const void *text, size_t len, struct conf
     struct config_report *report)
 {
     struct config_build build;
-    int err = config_build_init(&build, report);
+    int err = config_build_init(&build, CONFIG_SERVE, report);
     if (err < 0) {
         return err;
     }

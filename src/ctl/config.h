@@ -25,7 +25,8 @@ enum config_role {
     CONFIG_PUB = 4,
     CONFIG_SUB = 8,
     CONFIG_BENCH = 16,
-    CONFIG_CONFIG = 32, /* `fanout config` itself: knows the flags of serve. */
+    CONFIG_CONFIG = 32, /* `fanout config` itself: knows the flags of all servers. */
+    CONFIG_COORDINATOR = 64,
 };
 
 enum config_broker { CONFIG_BROKER_AUTO, CONFIG_BROKER_EMBEDDED, CONFIG_BROKER_REDIS };
@@ -140,6 +141,19 @@ struct config_log {
     enum log_format format;
 };
 
+struct config_flow {
+    char *name; /* NULL: one is made up. */
+    char *task_types;
+    uint64_t task_timeout_ms; /* 0: never. */
+    uint64_t retention_ms;
+    uint64_t inputs_bytes;
+    uint64_t result_bytes;
+    uint64_t disk_bytes;
+    uint32_t tasks_max;
+    bool builtin_workers;
+    bool http_private;
+};
+
 struct config {
     struct config_listens listen;
     uint32_t shards; /* 0: see config_shard_count(). */
@@ -159,6 +173,9 @@ struct config {
     uint64_t overload_bytes; /* In flight from one shard to another. */
     char *data;              /* Directory; "none"; NULL: the platform's. */
     uint64_t history_disk_bytes;
+    char *workflows; /* Directory; NULL: none. */
+    char *gateway;   /* URL; NULL: none. */
+    struct config_flow flow;
     struct config_log log;
     struct config_origin *origins; /* One per option, for config_print(). */
 };

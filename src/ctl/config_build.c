@@ -285,7 +285,8 @@ uint32_t config_origin_rank(const struct config *config, const char *key)
     return config->origins[config_option_index(option)].rank;
 }
 
-int config_build_init(struct config_build *build, struct config_report *report)
+int config_build_init(
+    struct config_build *build, enum config_role role, struct config_report *report)
 {
     *build = (struct config_build){.report = report};
     build->config = mem_try_zalloc(sizeof *build->config);
@@ -304,7 +305,7 @@ int config_build_init(struct config_build *build, struct config_report *report)
         const struct config_option *option = &config_options[i];
         if (option->preset) {
             int err = put(build, option, config_field(config, option), &config->origins[i], 0, NULL,
-                span_str(option->preset));
+                span_str(config_preset(option, role)));
             CHECK(err == 0);
         }
     }

@@ -24,8 +24,9 @@ struct config_place {
     const char *text; /* "env REDIS_HOST"; what messages begin with. */
 };
 
-/* Starts a snapshot with every default. Returns 0 or -ENOMEM. */
-MUST_USE int config_build_init(struct config_build *build, struct config_report *report);
+/* Starts a snapshot with every default of a role. Returns 0 or -ENOMEM. */
+MUST_USE int config_build_init(
+    struct config_build *build, enum config_role role, struct config_report *report);
 
 /* Adds a sentence: "place: what". */
 void config_fault(struct config_build *build, const char *place, const char *fmt, ...)

@@ -295,6 +295,32 @@ static void check_namespace(struct config_build *build, const struct config_name
     }
 }
 
+static void check_gateway(struct config_build *build)
+{
+    const char *url = build->config->gateway;
+
+    if (url && (strncmp(url, "http://", 7) != 0 || !url[7]) &&
+        (strncmp(url, "https://", 8) != 0 || !url[8])) {
+        config_fault(build, origin(build, "gateway"),
+            "gateway is \"%.200s\"; expected http://HOST:PORT or https://HOST:PORT", url);
+    }
+}
+
+/* Names of streams in Redis are made of them. */
+static void check_task_types(struct config_build *build)
+{
+    const char *types = build->config->flow.task_types;
+    struct span rest = span_str(types ? types : ""), type;
+
+    while (types && config_split(&rest, ',', &type)) {
+        if (!config_namespace_name_valid(type)) {
+            config_fault(build, origin(build, "flow.task_types"),
+                "flow.task_types names \"%.*s\"; expected 1 to 64 of a-z, 0-9, _ and - each",
+                (int)(type.len < 80 ? type.len : 80), (const char *)type.data);
+        }
+    }
+}
+
 void config_build_finish(struct config_build *build)
 {
     struct config *config = build->config;
@@ -305,6 +331,8 @@ void config_build_finish(struct config_build *build)
     add_built_in(build);
     check_mappings(build);
     check_listens(build);
+    check_gateway(build);
+    check_task_types(build);
     if (config->idle_timeout_ms > 0 && config->ws.ping_interval_ms >= config->idle_timeout_ms) {
         config_fault(build, origin(build, "ws.ping_interval"),
             "ws.ping_interval is not shorter than idle_timeout, so idle clients would be cut off "

@@ -54,8 +54,12 @@ static const char intro[] =
 /* "Default `10s`. From 1ms to 1h. Environment `…`. Reload." */
 static int facts(const struct config_option *option, bool is_field, struct bytes *out)
 {
-    int err = option->preset ? bytes_appendf(out, "Default `%s`.", option->preset)
-                             : bytes_append_str(out, "Not set by default.");
+    int err = option->preset ? bytes_appendf(out, "Default `%s`", option->preset)
+                             : bytes_append_str(out, "Not set by default");
+    if (err == 0 && option->preset_coordinator) {
+        err = bytes_appendf(out, ", of the coordinator `%s`", option->preset_coordinator);
+    }
+    err = err == 0 ? bytes_append_byte(out, '.') : err;
     if (err == 0 && !is_field) {
         err = bytes_append_str(out, " Environment ");
         err = err == 0 ? config_words_env(option, "`", out) : err;

@@ -72,7 +72,7 @@ int config_words_wrap(struct span words, size_t indent, size_t width, struct byt
     return err == 0 ? bytes_append_byte(out, '\n') : err;
 }
 
-static int option_help(const struct config_option *option, struct bytes *out)
+static int option_help(const struct config_option *option, enum config_role role, struct bytes *out)
 {
     char name[CONFIG_NAME_MAX];
     struct bytes arg = {0}, words = {0};
@@ -85,7 +85,7 @@ static int option_help(const struct config_option *option, struct bytes *out)
     }
     err = err == 0 ? bytes_append_str(&words, option->help) : err;
     if (err == 0 && option->preset) {
-        err = bytes_appendf(&words, " [default: %s]", option->preset);
+        err = bytes_appendf(&words, " [default: %s]", config_preset(option, role));
     }
     err = err == 0 ? bytes_append_str(&words, " [env: ") : err;
     err = err == 0 ? config_words_env(option, "", &words) : err;
@@ -139,7 +139,7 @@ int config_help(enum config_role role, struct bytes *out)
                 err = bytes_appendf(out, "\n%s\n", config_group_titles[group]);
                 titled = true;
             }
-            err = err == 0 ? option_help(option, out) : err;
+            err = err == 0 ? option_help(option, role, out) : err;
             if (err == 0 && option->type == CONFIG_TYPE_NAMESPACES) {
                 err = namespace_help(out);
             }

@@ -16,17 +16,24 @@
 #define NS(kind, ctype, m) .type = (kind), .field = TYPED(struct config_namespace, m, ctype)
 /* NOLINTEND(bugprone-macro-parentheses) */
 
-#define SERVERS (CONFIG_SERVE | CONFIG_DEMO | CONFIG_CONFIG)
+#define GATEWAYS (CONFIG_SERVE | CONFIG_DEMO | CONFIG_CONFIG)
+#define SERVERS (GATEWAYS | CONFIG_COORDINATOR)
+#define COORDINATORS (CONFIG_COORDINATOR | CONFIG_DEMO | CONFIG_CONFIG)
 #define ALL (SERVERS | CONFIG_PUB | CONFIG_SUB | CONFIG_BENCH)
 
 #define LISTEN .group = CONFIG_GROUP_LISTEN, .roles = SERVERS
 #define BROKER .group = CONFIG_GROUP_BROKER, .roles = ALL
-#define LINK .group = CONFIG_GROUP_BROKER, .roles = SERVERS
-#define LIMITS .group = CONFIG_GROUP_LIMITS, .roles = SERVERS, .reload = true
+#define STORE .group = CONFIG_GROUP_BROKER, .roles = SERVERS
+#define LINK .group = CONFIG_GROUP_BROKER, .roles = GATEWAYS
+#define LIMITS .group = CONFIG_GROUP_LIMITS, .roles = GATEWAYS, .reload = true
+#define CAPACITY .group = CONFIG_GROUP_LIMITS, .roles = SERVERS, .reload = true
 #define HTTP .group = CONFIG_GROUP_HTTP, .roles = SERVERS, .reload = true
-#define WS .group = CONFIG_GROUP_WS, .roles = SERVERS, .reload = true
+#define WS .group = CONFIG_GROUP_WS, .roles = GATEWAYS, .reload = true
 #define TCP .group = CONFIG_GROUP_TCP, .roles = SERVERS
-#define NAMESPACES .group = CONFIG_GROUP_NAMESPACES, .roles = SERVERS
+#define NAMESPACES .group = CONFIG_GROUP_NAMESPACES, .roles = GATEWAYS
+#define PLACE .group = CONFIG_GROUP_NAMESPACES, .roles = SERVERS
+#define WORKFLOWS .group = CONFIG_GROUP_WORKFLOWS, .roles = COORDINATORS
+#define OUTSIDE .group = CONFIG_GROUP_WORKFLOWS, .roles = CONFIG_COORDINATOR | CONFIG_CONFIG
 #define LOGGING .group = CONFIG_GROUP_LOG, .roles = ALL, .reload = true
 
 #define KIB 1024ull
@@ -45,12 +52,13 @@ const char *const config_group_titles[CONFIG_GROUP_COUNT] = {
     [CONFIG_GROUP_WS] = "WebSocket",
     [CONFIG_GROUP_TCP] = "TCP",
     [CONFIG_GROUP_NAMESPACES] = "Namespaces and history",
+    [CONFIG_GROUP_WORKFLOWS] = "Workflows",
     [CONFIG_GROUP_LOG] = "Log",
 };
 
 const struct config_option config_options[] = {
     {"listen", LISTEN, .type = CONFIG_TYPE_LISTENS, .field = offsetof(struct config, listen),
-        .preset = ":8084", .env = {"ADDR"},
+        .preset = ":8084", .preset_coordinator = ":8081", .env = {"ADDR"},
         .help = "Where to listen: host:port, :port, [v6]:port or unix:/path. Repeat it, or "
                 "separate by commas, for several. ADDR beats PORT."},
     {"port", LISTEN, .type = CONFIG_TYPE_LISTEN_PORT, .env = {"PORT"}, .yields = 1,
@@ -64,9 +72,10 @@ const struct config_option config_options[] = {
     {"drain_timeout", LISTEN, TIME(drain_timeout_ms), .preset = "10s", .max = HOUR, .reload = true,
         .help = "How long a stopping server waits for clients to take what is queued for them."},
 
-    {"broker", LINK, ENUM(broker), .preset = "auto", .choices = {"auto", "embedded", "redis"},
-        .help = "Where events come from. auto means redis as soon as a redis variable, flag or "
-                "key is given, else embedded."},
+    {"broker", STORE, ENUM(broker), .preset = "auto", .choices = {"auto", "embedded", "redis"},
+        .help =
+            "Where events come from, and where the coordinator keeps its runs. auto means redis "
+            "as soon as a redis variable, flag or key is given, else embedded."},
     {"redis.url", BROKER, .type = CONFIG_TYPE_REDIS_URL, .env = {"REDIS_URL"}, .yields = 2,
         .help = "Everything at once: redis://user:password@host:port/db, rediss:// for TLS, or "
                 "unix:///path?db=0. The single options below beat it."},
@@ -105,9 +114,9 @@ const struct config_option config_options[] = {
                 "Redis have two names in exact and sharded mode."},
     {"redis.canary_interval", LINK, TIME(redis.canary_interval_ms), .preset = "1s", .min = 200,
         .max = HOUR, .help = "How often a canary goes through Redis to prove that it delivers."},
-    {"redis.reconnect_min", LINK, TIME(redis.reconnect_min_ms), .preset = "100ms", .min = 1,
+    {"redis.reconnect_min", STORE, TIME(redis.reconnect_min_ms), .preset = "100ms", .min = 1,
         .max = HOUR, .help = "First wait after a lost link; it doubles from there, with jitter."},
-    {"redis.reconnect_max", LINK, TIME(redis.reconnect_max_ms), .preset = "5s", .min = 1,
+    {"redis.reconnect_max", STORE, TIME(redis.reconnect_max_ms), .preset = "5s", .min = 1,
         .max = HOUR, .help = "Longest wait between two attempts."},
     {"redis.buffer_bytes", LINK, SIZE(redis.buffer_bytes), .preset = "64MiB", .min = MIB,
         .max = TIB,
@@ -119,7 +128,7 @@ const struct config_option config_options[] = {
                 "workflow:events:*=user:{1} and room:*=room:{1}. {1} is what the * matched. "
                 "Patterns must not overlap."},
 
-    {"max_connections", LIMITS, INT(max_connections), .preset = "0",
+    {"max_connections", CAPACITY, INT(max_connections), .preset = "0",
         .help = "Connections at once; 0 means the descriptor limit less 64."},
     {"subscriptions_max", LIMITS, INT(subscriptions_max), .preset = "100", .min = 1, .max = 65535,
         .help = "Channels one connection may follow."},
@@ -171,8 +180,9 @@ const struct config_option config_options[] = {
         .field = offsetof(struct config, namespaces), .reload = true,
         .help = "Settings of the channels whose name starts with NAME and a colon. \"default\" is "
                 "the template of all the others."},
-    {"data", NAMESPACES, STRING(data), .arg = "DIR", .env = {"STATE_DIRECTORY"},
-        .help = "Directory of the durable history; none keeps everything in memory. Not set means "
+    {"data", PLACE, STRING(data), .arg = "DIR", .env = {"STATE_DIRECTORY"},
+        .help = "Directory of the durable history, and of the runs of workflows that are not in "
+                "Redis; none keeps everything in memory. Not set means "
                 "/var/lib/fanout/PORT for root, else ~/.local/state/fanout/PORT."},
     {"history_disk_bytes", NAMESPACES, SIZE(history_disk_bytes), .preset = "1GiB", .min = 64 * MIB,
         .max = TIB,
@@ -184,6 +194,39 @@ const struct config_option config_options[] = {
         .help =
             "History of all channels that is held in memory; past it, the channel that was used "
             "least recently is forgotten, or read from disk."},
+
+    {"workflows", WORKFLOWS, STRING(workflows), .arg = "DIR",
+        .help = "Directory of workflow definitions: each NAME.json is put under the tag NAME at "
+                "the start, and again when the file changes. A file that goes leaves the workflow "
+                "stored."},
+    {"gateway", OUTSIDE, STRING(gateway), .arg = "URL",
+        .help = "Gateway that events of runs are published to, e.g. http://127.0.0.1:8084. A "
+                "coordinator without Redis needs one; with Redis, Redis carries the events."},
+    {"flow.name", WORKFLOWS, STRING(flow.name), .arg = "NAME",
+        .help = "What this coordinator calls itself beside others on one Redis. Not set means "
+                "host, process and a random number."},
+    {"flow.task_types", WORKFLOWS, STRING(flow.task_types), .flag = "task-types", .arg = "NAMES",
+        .help = "More types of node with a stream wf.tasks.TYPE of their own, separated by commas. "
+                "Other unknown types go to wf.tasks.default."},
+    {"flow.task_timeout", WORKFLOWS, TIME(flow.task_timeout_ms), .preset = "10m", .max = 365 * DAY,
+        .help = "How long a worker outside may take for a task, unless its node says otherwise; 0 "
+                "means as long as it likes."},
+    {"flow.retention", WORKFLOWS, TIME(flow.retention_ms), .preset = "24h", .min = SECOND,
+        .max = 365 * DAY, .help = "How long a run is kept after it is over."},
+    {"flow.inputs_bytes", WORKFLOWS, SIZE(flow.inputs_bytes), .preset = "1MiB", .min = KIB,
+        .max = GIB, .help = "Largest inputs of a run; larger are answered with 413."},
+    {"flow.result_bytes", WORKFLOWS, SIZE(flow.result_bytes), .preset = "4MiB", .min = KIB,
+        .max = GIB, .help = "Largest result of a node; a larger one fails it."},
+    {"flow.builtin_workers", WORKFLOWS, BOOL(flow.builtin_workers), .preset = "true",
+        .help = "Work on nodes of the built-in types in this process."},
+    {"flow.tasks_max", WORKFLOWS, INT(flow.tasks_max), .preset = "256", .min = 1, .max = 65535,
+        .help = "Tasks of built-in types this process has in hand at once."},
+    {"flow.http_private", WORKFLOWS, BOOL(flow.http_private), .preset = "false",
+        .help = "Let http nodes reach loopback, private and link-local addresses. Whoever may "
+                "store a workflow can then ask anything of the network this process is in."},
+    {"flow.disk_bytes", WORKFLOWS, SIZE(flow.disk_bytes), .preset = "1GiB", .min = MIB, .max = TIB,
+        .help = "What runs that are not in Redis may take on disk, or in memory with data none; "
+                "past it no run starts."},
 
     {"log.level", LOGGING, ENUM(log.level), .preset = "info",
         .choices = {"debug", "info", "warn", "error"}, .help = "Least level that is written."},

@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 #include "base/bytes.h"
+#include "ctl/config.h"
 
 enum config_type {
     CONFIG_TYPE_BOOL,       /* bool */
@@ -34,6 +35,7 @@ enum config_group {
     CONFIG_GROUP_WS,
     CONFIG_GROUP_TCP,
     CONFIG_GROUP_NAMESPACES,
+    CONFIG_GROUP_WORKFLOWS,
     CONFIG_GROUP_LOG,
     CONFIG_GROUP_COUNT,
 };
@@ -41,11 +43,12 @@ enum config_group {
 enum { CONFIG_CHOICE_MAX = 6 };
 
 struct config_option {
-    const char *key;    /* "redis.host"; the first part is the section of the file. */
-    const char *flag;   /* Without "--"; NULL: the key with dashes. */
-    const char *env[2]; /* Contract names beside FANOUT_<KEY>. */
-    const char *preset; /* The default as one would write it; NULL: not set. */
-    const char *arg;    /* What help calls the value; NULL: by type. */
+    const char *key;                /* "redis.host"; the first part is the section of the file. */
+    const char *flag;               /* Without "--"; NULL: the key with dashes. */
+    const char *env[2];             /* Contract names beside FANOUT_<KEY>. */
+    const char *preset;             /* The default as one would write it; NULL: not set. */
+    const char *preset_coordinator; /* The coordinator's, where it is another. */
+    const char *arg;                /* What help calls the value; NULL: by type. */
     const char *help;
     const char *choices[CONFIG_CHOICE_MAX];
     uint64_t min, max; /* Both included; max 0 means no upper bound but the type's. */
@@ -77,6 +80,13 @@ bool config_section_known(struct span section);
 enum { CONFIG_NAME_MAX = 64 };
 const char *config_flag_name(const struct config_option *option, char name[CONFIG_NAME_MAX]);
 const char *config_env_name(const struct config_option *option, char name[CONFIG_NAME_MAX]);
+
+/* The default of a row in this role; NULL: not set. */
+static inline const char *config_preset(const struct config_option *option, enum config_role role)
+{
+    return role == CONFIG_COORDINATOR && option->preset_coordinator ? option->preset_coordinator
+                                                                    : option->preset;
+}
 
 /* A type without a value of its own, see above. */
 static inline bool config_is_alias(const struct config_option *option)

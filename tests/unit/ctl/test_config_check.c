@@ -105,6 +105,58 @@ static void a_password_file_is_read_without_its_newline(void **state)
     fixture_fini(&f);
 }
 
+static void a_gateway_is_an_address_for_http(void **state)
+{
+    (void)state;
+    const char *good[] = {"http://g:8084", "https://gateway.example.com/base"};
+    const char *bad[] = {"gateway:8084", "http://", "https://", "ws://g", "HTTP//g"};
+    for (size_t i = 0; i < COUNT_OF(good); i++) {
+        char text[80];
+        snprintf(text, sizeof text, "gateway: %s\n", good[i]);
+        struct fixture f = fixture_text(text);
+        assert_value(&f, "gateway", good[i], "fanout.yaml:1");
+        fixture_fini(&f);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        char text[80], fault[160];
+        snprintf(text, sizeof text, "gateway: \"%s\"\n", bad[i]);
+        snprintf(fault, sizeof fault,
+            "fanout.yaml:1: gateway is \"%s\"; expected http://HOST:PORT or https://HOST:PORT\n",
+            bad[i]);
+        assert_faults(text, fault);
+    }
+}
+
+static void task_types_are_names_of_streams(void **state)
+{
+    (void)state;
+    struct fixture f = fixture_text("flow: {task_types: \"gpu,ocr-2\"}\n");
+    assert_value(&f, "flow.task_types", "gpu,ocr-2", "fanout.yaml:1");
+    fixture_fini(&f);
+    assert_faults("flow: {task_types: \"gpu,a b,X\"}\n",
+        "fanout.yaml:1: flow.task_types names \"a b\"; expected 1 to 64 of a-z, 0-9, _ and - "
+        "each\n"
+        "fanout.yaml:1: flow.task_types names \"X\"; expected 1 to 64 of a-z, 0-9, _ and - each\n");
+}
+
+static void the_coordinator_listens_on_a_port_of_its_own(void **state)
+{
+    (void)state;
+    char role[] = "coordinator", port[] = "PORT=9000";
+    char *argv[] = {role}, *env[] = {NULL, NULL};
+    const uint16_t expected[] = {8081, 9000};
+    for (int i = 0; i < 2; i++) {
+        struct config_report report = {0};
+        struct config *config = NULL;
+        env[0] = i ? port : NULL;
+        assert_int_equal(config_load(CONFIG_COORDINATOR, 1, argv, env, &config, &report), 0);
+        assert_int_equal(config->listen.count, 1);
+        assert_int_equal(config->listen.items[0].port, expected[i]);
+        config_free(config);
+        config_report_fini(&report);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +166,9 @@ int main(void)
         cmocka_unit_test(values_that_contradict_each_other_are_faults),
         cmocka_unit_test(namespaces_are_checked_with_what_they_inherit),
         cmocka_unit_test(a_password_file_is_read_without_its_newline),
+        cmocka_unit_test(a_gateway_is_an_address_for_http),
+        cmocka_unit_test(task_types_are_names_of_streams),
+        cmocka_unit_test(the_coordinator_listens_on_a_port_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

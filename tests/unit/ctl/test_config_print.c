@@ -73,7 +73,7 @@ static char *help_of(enum config_role role)
 static void help_names_every_flag_of_a_role_within_100_columns(void **state)
 {
     (void)state;
-    char *text = help_of(CONFIG_SERVE), name[CONFIG_NAME_MAX], flag[CONFIG_NAME_MAX + 8];
+    char *text = help_of(CONFIG_CONFIG), name[CONFIG_NAME_MAX], flag[CONFIG_NAME_MAX + 8];
     for (size_t i = 0; i < config_option_count; i++) {
         bool is_bool = config_options[i].type == CONFIG_TYPE_BOOL;
         snprintf(flag, sizeof flag, "\n  --%s%s", is_bool ? "[no-]" : "",
@@ -89,6 +89,15 @@ static void help_names_every_flag_of_a_role_within_100_columns(void **state)
     assert_non_null(strstr(text, "\n  --redis-db NUMBER\n          Number of the logical database. "
                                  "[default: 0] [env: FANOUT_REDIS_DB]\n"));
     assert_null(strstr(text, "--shards"));
+    free(text);
+    text = help_of(CONFIG_COORDINATOR);
+    assert_non_null(strstr(text, "[default: :8081]"));
+    assert_non_null(strstr(text, "\n  --gateway URL\n"));
+    assert_null(strstr(text, "--ws-ping-interval"));
+    free(text);
+    text = help_of(CONFIG_SERVE);
+    assert_non_null(strstr(text, "[default: :8084]"));
+    assert_null(strstr(text, "--workflows"));
     free(text);
 }
 
