@@ -211,7 +211,7 @@ const struct config_option config_options[] = {
     {"flow.task_timeout", WORKFLOWS, TIME(flow.task_timeout_ms), .preset = "10m", .max = 365 * DAY,
         .help = "How long a worker outside may take for a task, unless its node says otherwise; 0 "
                 "means as long as it likes."},
-    {"flow.retention", WORKFLOWS, TIME(flow.retention_ms), .preset = "24h", .min = SECOND,
+    {"flow.retention", WORKFLOWS, TIME(flow.retention_ms), .preset = "1d", .min = SECOND,
         .max = 365 * DAY, .help = "How long a run is kept after it is over."},
     {"flow.inputs_bytes", WORKFLOWS, SIZE(flow.inputs_bytes), .preset = "1MiB", .min = KIB,
         .max = GIB, .help = "Largest inputs of a run; larger are answered with 413."},

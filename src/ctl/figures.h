@@ -67,6 +67,41 @@ struct figures_store {
     double commit_seconds, read_seconds;
 };
 
+/* The coordinator. */
+enum { FIGURES_STEP_BUCKETS = 20 };
+
+struct figures_flow_db {
+    uint64_t transactions, failed, published, publish_failed, reaped, dead;
+    uint64_t file_bytes, bytes_max, wal_pages;
+    uint32_t tasks_waiting, timers, unpublished_runs;
+    bool full;
+};
+
+struct figures_flow_redis {
+    bool on; /* Otherwise the embedded store's count. */
+    uint64_t reconnects, reloads, refused, tasks_again, requests, dead, reclaimed;
+    uint32_t unanswered, tasks_under_way, signals_under_way;
+};
+
+struct figures_flow {
+    bool on;
+    bool up;
+    uint64_t runs_started, runs_completed, runs_failed, runs_cancelled;
+    uint64_t nodes_completed, nodes_failed, nodes_retried;
+    uint64_t tokens_emitted, tokens_consumed, events;
+    uint64_t signals, signals_stale, signals_dead;
+    uint64_t tasks, tasks_stale, tasks_dead;
+    uint64_t commits, conflicts, commit_failed;
+    uint32_t runs_cached, runs_busy;
+    uint64_t cache_bytes;
+    uint64_t steps, steps_below[FIGURES_STEP_BUCKETS]; /* At most 2^i x 16 us. */
+    double step_seconds;
+    uint64_t http_requests, http_failures, http_refused;
+    uint32_t http_active, http_waiting;
+    struct figures_flow_db db;
+    struct figures_flow_redis redis;
+};
+
 struct figures {
     const char *version;
     const char *role;
@@ -99,6 +134,7 @@ struct figures {
     struct figures_shard shards[CORE_SHARDS_MAX];
 
     struct figures_store store;
+    struct figures_flow flow;
     struct figures_broker broker;
     struct figures_shared shared;
 };

@@ -2,88 +2,26 @@
 
 #include <stdio.h>
 
-/* A page being written: the first failure sticks. */
-struct page {
-    struct bytes *out;
-    int err;
-};
-
-int metrics_append_label(struct bytes *out, const char *name, const char *value)
-{
-    int err = bytes_appendf(out, "%s=\"", name);
-
-    for (; !err && *value; value++) {
-        if (*value == '\n') {
-            err = bytes_append_str(out, "\\n");
-        } else {
-            err = *value == '\\' || *value == '"' ? bytes_append_byte(out, '\\') : 0;
-            err = err ? err : bytes_append_byte(out, (uint8_t)*value);
-        }
-    }
-    return err ? err : bytes_append_byte(out, '"');
-}
-
-static void family(struct page *page, const char *name, const char *type, const char *help)
-{
-    if (!page->err) {
-        page->err =
-            bytes_appendf(page->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-    }
-}
-
-/* One sample; a NULL label ends the labels. */
-static void sample(struct page *page, const char *name, const char *label, const char *value,
-    const char *label2, const char *value2, double number)
-{
-    struct bytes *out = page->out;
-
-    page->err = page->err ? page->err : bytes_append_str(out, name);
-    if (label) {
-        page->err = page->err ? page->err : bytes_append_byte(out, '{');
-        page->err = page->err ? page->err : metrics_append_label(out, label, value);
-        if (label2) {
-            page->err = page->err ? page->err : bytes_append_byte(out, ',');
-            page->err = page->err ? page->err : metrics_append_label(out, label2, value2);
-        }
-        page->err = page->err ? page->err : bytes_append_byte(out, '}');
-    }
-    /* 17 digits bring every double, and every count below 2^53, back as it was. */
-    page->err = page->err ? page->err : bytes_appendf(out, " %.17g\n", number);
-}
-
-static void one(
-    struct page *page, const char *name, const char *type, const char *help, double number)
-{
-    family(page, name, type, help);
-    sample(page, name, NULL, NULL, NULL, NULL, number);
-}
-
-static void counter(struct page *page, const char *name, const char *help, uint64_t number)
-{
-    one(page, name, "counter", help, (double)number);
-}
-
-static void gauge(struct page *page, const char *name, const char *help, double number)
-{
-    one(page, name, "gauge", help, number);
-}
+#include "ctl/metrics_page.h"
 
 /* ---- the families ---- */
 
 static void write_process(struct page *page, const struct figures *f)
 {
-    family(page, "fanout_build_info", "gauge", "Which program this is; always 1.");
-    sample(page, "fanout_build_info", "version", f->version, "role", f->role, 1);
-    gauge(page, "process_start_time_seconds", "When it started, Unix time.", f->start_time_seconds);
-    one(page, "process_cpu_seconds_total", "counter", "User and system CPU time.",
+    page_family(page, "fanout_build_info", "gauge", "Which program this is; always 1.");
+    page_sample(page, "fanout_build_info", "version", f->version, "role", f->role, 1);
+    page_gauge(
+        page, "process_start_time_seconds", "When it started, Unix time.", f->start_time_seconds);
+    page_one(page, "process_cpu_seconds_total", "counter", "User and system CPU time.",
         f->process.cpu_seconds);
-    gauge(page, "process_resident_memory_bytes", "Memory in use, the kernel's buffers excluded.",
-        (double)f->process.resident_bytes);
-    gauge(page, "process_virtual_memory_bytes", "Address space.", (double)f->process.virtual_bytes);
+    page_gauge(page, "process_resident_memory_bytes",
+        "Memory in use, the kernel's buffers excluded.", (double)f->process.resident_bytes);
+    page_gauge(
+        page, "process_virtual_memory_bytes", "Address space.", (double)f->process.virtual_bytes);
     if (f->process.open_fds >= 0) {
-        gauge(page, "process_open_fds", "Open file descriptors.", (double)f->process.open_fds);
+        page_gauge(page, "process_open_fds", "Open file descriptors.", (double)f->process.open_fds);
     }
-    gauge(
+    page_gauge(
         page, "process_max_fds", "File descriptors a table may hold.", (double)f->process.max_fds);
 }
 
@@ -92,43 +30,45 @@ static void write_connections(struct page *page, const struct figures *f)
     static const char *const endpoints[FIGURES_ENDPOINTS] = {"user", "room", "channel", "v1"};
     const char *name = "fanout_connections";
 
-    family(page, name, "gauge", "Open connections by transport and endpoint.");
+    page_family(page, name, "gauge", "Open connections by transport and endpoint.");
     for (int i = 0; i < FIGURES_ENDPOINTS; i++) {
-        sample(page, name, "transport", "ws", "endpoint", endpoints[i], f->websockets[i]);
+        page_sample(page, name, "transport", "ws", "endpoint", endpoints[i], f->websockets[i]);
     }
     for (int i = 0; i < FIGURES_V1; i++) {
-        sample(page, name, "transport", "sse", "endpoint", endpoints[i], f->streams[i]);
+        page_sample(page, name, "transport", "sse", "endpoint", endpoints[i], f->streams[i]);
     }
-    sample(page, name, "transport", "poll", "endpoint", "poll", f->polls);
-    sample(page, name, "transport", "http", "endpoint", "api", f->http_connections);
-    gauge(page, "fanout_connections_max", "Connections it takes.", f->connections_max);
-    gauge(page, "fanout_users", "Distinct users with a socket.", (double)f->users);
-    gauge(page, "fanout_rooms", "Distinct rooms with a member.", (double)f->rooms);
-    gauge(page, "fanout_channels", "Distinct channels with a listener.",
+    page_sample(page, name, "transport", "poll", "endpoint", "poll", f->polls);
+    page_sample(page, name, "transport", "http", "endpoint", "api", f->http_connections);
+    page_gauge(page, "fanout_connections_max", "Connections it takes.", f->connections_max);
+    page_gauge(page, "fanout_users", "Distinct users with a socket.", (double)f->users);
+    page_gauge(page, "fanout_rooms", "Distinct rooms with a member.", (double)f->rooms);
+    page_gauge(page, "fanout_channels", "Distinct channels with a listener.",
         (double)f->listened_channels);
-    gauge(page, "fanout_subscriptions", "Subscriptions of all connections.",
+    page_gauge(page, "fanout_subscriptions", "Subscriptions of all connections.",
         (double)f->core.subscriptions);
-    counter(page, "fanout_connections_opened_total", "Connections taken.", f->opened);
-    counter(page, "fanout_connections_refused_total",
+    page_counter(page, "fanout_connections_opened_total", "Connections taken.", f->opened);
+    page_counter(page, "fanout_connections_refused_total",
         "Connections refused: over the limit, or out of descriptors.", f->refused);
-    counter(page, "fanout_connections_closed_total", "Connections ended.", f->closed);
-    counter(page, "fanout_handshakes_total", "WebSocket upgrades answered 101.", f->handshakes);
-    counter(page, "fanout_streams_opened_total", "SSE streams begun.", f->streams_opened);
-    counter(page, "fanout_polls_answered_total", "Long polls answered.", f->polls_answered);
-    counter(page, "fanout_pings_total", "Heartbeats sent.", f->pings);
-    counter(page, "fanout_idle_closed_total", "Closed for want of a sign of life.", f->idle_closed);
-    counter(page, "fanout_protocol_violations_total", "WebSocket protocol errors of clients.",
+    page_counter(page, "fanout_connections_closed_total", "Connections ended.", f->closed);
+    page_counter(
+        page, "fanout_handshakes_total", "WebSocket upgrades answered 101.", f->handshakes);
+    page_counter(page, "fanout_streams_opened_total", "SSE streams begun.", f->streams_opened);
+    page_counter(page, "fanout_polls_answered_total", "Long polls answered.", f->polls_answered);
+    page_counter(page, "fanout_pings_total", "Heartbeats sent.", f->pings);
+    page_counter(
+        page, "fanout_idle_closed_total", "Closed for want of a sign of life.", f->idle_closed);
+    page_counter(page, "fanout_protocol_violations_total", "WebSocket protocol errors of clients.",
         f->violations);
-    family(page, "fanout_cut_total", "counter", "Connections we ended, by who wanted it.");
-    sample(page, "fanout_cut_total", "by", "policy", NULL, NULL, (double)f->cut_policy);
-    sample(page, "fanout_cut_total", "by", "operator", NULL, NULL, (double)f->cut_operator);
-    gauge(page, "fanout_slow_connections", "Connections that lose messages now.",
+    page_family(page, "fanout_cut_total", "counter", "Connections we ended, by who wanted it.");
+    page_sample(page, "fanout_cut_total", "by", "policy", NULL, NULL, (double)f->cut_policy);
+    page_sample(page, "fanout_cut_total", "by", "operator", NULL, NULL, (double)f->cut_operator);
+    page_gauge(page, "fanout_slow_connections", "Connections that lose messages now.",
         (double)f->slow_now);
-    counter(page, "fanout_slowdowns_total", "Times a connection began to lose messages.",
+    page_counter(page, "fanout_slowdowns_total", "Times a connection began to lose messages.",
         f->slow_began);
-    counter(page, "fanout_received_bytes_total", "Bytes read from clients.", f->bytes_in);
-    counter(page, "fanout_sent_bytes_total", "Bytes written to clients.", f->bytes_out);
-    counter(
+    page_counter(page, "fanout_received_bytes_total", "Bytes read from clients.", f->bytes_in);
+    page_counter(page, "fanout_sent_bytes_total", "Bytes written to clients.", f->bytes_out);
+    page_counter(
         page, "fanout_received_messages_total", "WebSocket messages of clients.", f->messages_in);
 }
 
@@ -136,25 +76,26 @@ static void write_http(struct page *page, const struct figures *f)
 {
     char class[4] = "0xx";
 
-    counter(page, "fanout_http_requests_total", "HTTP requests read.", f->http.requests);
-    family(page, "fanout_http_replies_total", "counter", "HTTP replies by class of status.");
+    page_counter(page, "fanout_http_requests_total", "HTTP requests read.", f->http.requests);
+    page_family(page, "fanout_http_replies_total", "counter", "HTTP replies by class of status.");
     for (int i = 1; i < 6; i++) {
         class[0] = (char)('0' + i);
-        sample(page, "fanout_http_replies_total", "class", class, NULL, NULL,
+        page_sample(page, "fanout_http_replies_total", "class", class, NULL, NULL,
             (double)f->http.replies[i]);
     }
-    counter(page, "fanout_http_timeouts_total", "Requests that came too slowly.", f->http.timeouts);
-    counter(page, "fanout_http_malformed_total", "Requests malformed or over a limit.",
+    page_counter(
+        page, "fanout_http_timeouts_total", "Requests that came too slowly.", f->http.timeouts);
+    page_counter(page, "fanout_http_malformed_total", "Requests malformed or over a limit.",
         f->http.refused);
 }
 
 static void by_namespace(struct page *page, const struct figures *f, const char *name,
     const char *type, const char *help, size_t offset)
 {
-    family(page, name, type, help);
+    page_family(page, name, type, help);
     for (uint32_t i = 0; i < f->ns_count; i++) {
         uint64_t value = *(const uint64_t *)((const char *)&f->ns[i] + offset);
-        sample(page, name, "namespace", f->ns[i].name, NULL, NULL, (double)value);
+        page_sample(page, name, "namespace", f->ns[i].name, NULL, NULL, (double)value);
     }
 }
 
@@ -164,18 +105,20 @@ static void write_publications(struct page *page, const struct figures *f)
         offsetof(struct figures_ns, stats.publications));
     by_namespace(page, f, "fanout_publication_bytes_total", "counter",
         "Payload bytes of publications.", offsetof(struct figures_ns, stats.publication_bytes));
-    counter(page, "fanout_publications_refused_total",
+    page_counter(page, "fanout_publications_refused_total",
         "Publishers told to try again: listeners were behind, or there was no memory.",
         f->core.refused);
-    counter(page, "fanout_publications_lost_total",
+    page_counter(page, "fanout_publications_lost_total",
         "Messages of room clients that could not be published.", f->publish_lost);
-    gauge(page, "fanout_history_bytes", "Publications kept, bytes.", (double)f->core.history_bytes);
-    gauge(page, "fanout_history_bytes_max", "Past this the least used are forgotten.",
+    page_gauge(
+        page, "fanout_history_bytes", "Publications kept, bytes.", (double)f->core.history_bytes);
+    page_gauge(page, "fanout_history_bytes_max", "Past this the least used are forgotten.",
         (double)f->history_bytes_max);
-    gauge(page, "fanout_history_messages", "Publications kept.", (double)f->core.history_messages);
+    page_gauge(
+        page, "fanout_history_messages", "Publications kept.", (double)f->core.history_messages);
     by_namespace(page, f, "fanout_history_messages_max", "gauge",
         "Publications kept of one channel.", offsetof(struct figures_ns, history_messages_max));
-    counter(page, "fanout_replayed_messages_total", "Publications replayed from history.",
+    page_counter(page, "fanout_replayed_messages_total", "Publications replayed from history.",
         f->core.replayed);
 }
 
@@ -188,18 +131,18 @@ static void write_deliveries(struct page *page, const struct figures *f)
         offsetof(struct figures_ns, stats.accepted));
     by_namespace(page, f, "fanout_deliveries_delivered_total", "counter",
         "Deliveries wholly taken by the kernel.", offsetof(struct figures_ns, stats.delivered));
-    family(page, dropped, "counter", "Deliveries given up, by reason.");
+    page_family(page, dropped, "counter", "Deliveries given up, by reason.");
     for (uint32_t i = 0; i < f->ns_count; i++) {
         for (int reason = 0; reason < DROP_REASONS; reason++) {
-            sample(page, dropped, "namespace", f->ns[i].name, "reason", drop_reason_names[reason],
-                (double)f->ns[i].stats.dropped[reason]);
+            page_sample(page, dropped, "namespace", f->ns[i].name, "reason",
+                drop_reason_names[reason], (double)f->ns[i].stats.dropped[reason]);
         }
     }
-    gauge(page, "fanout_queued_messages", "Deliveries waiting in outboxes.",
+    page_gauge(page, "fanout_queued_messages", "Deliveries waiting in outboxes.",
         (double)f->core.books.queued);
-    gauge(page, "fanout_pending_messages", "Deliveries no sweep has come to yet.",
+    page_gauge(page, "fanout_pending_messages", "Deliveries no sweep has come to yet.",
         (double)f->core.books.pending);
-    gauge(page, "fanout_books_difference",
+    page_gauge(page, "fanout_books_difference",
         "accepted - delivered - dropped - queued - pending; anything but 0 is a bug.",
         (double)books_difference(&f->core.books));
     by_namespace(page, f, "fanout_outbox_messages_max", "gauge",
@@ -207,9 +150,9 @@ static void write_deliveries(struct page *page, const struct figures *f)
         offsetof(struct figures_ns, outbox_messages_max));
     by_namespace(page, f, "fanout_outbox_bytes_max", "gauge",
         "Bytes that may wait for one connection.", offsetof(struct figures_ns, outbox_bytes_max));
-    counter(
+    page_counter(
         page, "fanout_sweeps_total", "Slices of batches brought to subscribers.", f->core.sweeps);
-    counter(
+    page_counter(
         page, "fanout_spans_total", "Writes asked of the kernel for deliveries.", f->core.spans);
 }
 
@@ -220,61 +163,64 @@ static void write_latency(struct page *page, const struct figures *f)
     uint64_t below = 0;
     char bound[32];
 
-    family(page, name, "histogram", "From a publication's arrival to its write, each delivery.");
+    page_family(
+        page, name, "histogram", "From a publication's arrival to its write, each delivery.");
     for (int i = 0; i < SHARD_LATENCY_BUCKETS; i++) {
         below += f->core.latency[i];
         snprintf(bound, sizeof(bound), "%.9g", (double)(UINT64_C(16384) << i) * 1e-9);
-        sample(page, "fanout_publish_to_write_seconds_bucket", "le",
+        page_sample(page, "fanout_publish_to_write_seconds_bucket", "le",
             i + 1 < SHARD_LATENCY_BUCKETS ? bound : "+Inf", NULL, NULL, (double)below);
     }
-    sample(page, "fanout_publish_to_write_seconds_sum", NULL, NULL, NULL, NULL,
+    page_sample(page, "fanout_publish_to_write_seconds_sum", NULL, NULL, NULL, NULL,
         f->core.latency_sum_seconds);
-    sample(page, "fanout_publish_to_write_seconds_count", NULL, NULL, NULL, NULL, (double)below);
+    page_sample(
+        page, "fanout_publish_to_write_seconds_count", NULL, NULL, NULL, NULL, (double)below);
 }
 
 static void write_redis(struct page *page, const struct figures_broker *b)
 {
     const char *dropped = "fanout_broker_dropped_total";
 
-    counter(page, "fanout_broker_reconnects_total", "Times it came back.", b->reconnects);
-    one(page, "fanout_broker_outage_seconds_total", "counter", "Time without it since the start.",
-        b->outage_seconds);
-    counter(page, "fanout_broker_messages_total", "Messages taken from it.", b->messages);
-    counter(page, "fanout_broker_message_bytes_total", "Their payload bytes.", b->message_bytes);
-    family(page, dropped, "counter", "Messages of it that were dropped, by reason.");
-    sample(page, dropped, "reason", "full", NULL, NULL, (double)b->dropped_full);
-    sample(page, dropped, "reason", "channel", NULL, NULL, (double)b->dropped_channel);
-    sample(page, dropped, "reason", "large", NULL, NULL, (double)b->dropped_large);
-    sample(page, dropped, "reason", "lost", NULL, NULL, (double)b->dropped_lost);
-    counter(page, "fanout_broker_malformed_total", "Messages for rooms without an envelope.",
+    page_counter(page, "fanout_broker_reconnects_total", "Times it came back.", b->reconnects);
+    page_one(page, "fanout_broker_outage_seconds_total", "counter",
+        "Time without it since the start.", b->outage_seconds);
+    page_counter(page, "fanout_broker_messages_total", "Messages taken from it.", b->messages);
+    page_counter(
+        page, "fanout_broker_message_bytes_total", "Their payload bytes.", b->message_bytes);
+    page_family(page, dropped, "counter", "Messages of it that were dropped, by reason.");
+    page_sample(page, dropped, "reason", "full", NULL, NULL, (double)b->dropped_full);
+    page_sample(page, dropped, "reason", "channel", NULL, NULL, (double)b->dropped_channel);
+    page_sample(page, dropped, "reason", "large", NULL, NULL, (double)b->dropped_large);
+    page_sample(page, dropped, "reason", "lost", NULL, NULL, (double)b->dropped_lost);
+    page_counter(page, "fanout_broker_malformed_total", "Messages for rooms without an envelope.",
         b->dropped_malformed);
-    counter(page, "fanout_broker_published_total", "Publications it confirmed.", b->published);
-    counter(page, "fanout_broker_publish_failed_total",
+    page_counter(page, "fanout_broker_published_total", "Publications it confirmed.", b->published);
+    page_counter(page, "fanout_broker_publish_failed_total",
         "Publications it refused or never answered.", b->publish_failed);
-    counter(page, "fanout_broker_publish_busy_total",
+    page_counter(page, "fanout_broker_publish_busy_total",
         "Publications refused here: too many were unanswered.", b->publish_busy);
-    gauge(page, "fanout_delivery_path_age_seconds",
+    page_gauge(page, "fanout_delivery_path_age_seconds",
         "Since a canary last came back through it; grows when events do not get through.",
         b->path_age_seconds);
-    gauge(page, "fanout_delivery_path_round_trip_seconds", "How long that canary took.",
+    page_gauge(page, "fanout_delivery_path_round_trip_seconds", "How long that canary took.",
         b->path_round_seconds);
-    gauge(page, "fanout_broker_queue_bytes", "Read from it, not delivered yet.",
+    page_gauge(page, "fanout_broker_queue_bytes", "Read from it, not delivered yet.",
         (double)b->queue_bytes);
-    gauge(page, "fanout_broker_queue_bytes_max", "Past this the oldest are dropped.",
+    page_gauge(page, "fanout_broker_queue_bytes_max", "Past this the oldest are dropped.",
         (double)b->queue_bytes_max);
-    gauge(page, "fanout_broker_unanswered_bytes", "Published, not confirmed yet.",
+    page_gauge(page, "fanout_broker_unanswered_bytes", "Published, not confirmed yet.",
         (double)b->unanswered_bytes);
-    gauge(page, "fanout_broker_subscriptions", "Patterns or channels it confirmed.",
+    page_gauge(page, "fanout_broker_subscriptions", "Patterns or channels it confirmed.",
         (double)b->subscriptions);
-    gauge(page, "fanout_broker_subscriptions_pending", "Asked for, not confirmed yet.",
+    page_gauge(page, "fanout_broker_subscriptions_pending", "Asked for, not confirmed yet.",
         (double)b->subscriptions_pending);
 }
 
 static void write_broker(struct page *page, const struct figures *f)
 {
-    family(page, "fanout_broker_up", "gauge", "1 while events get through the broker.");
-    sample(page, "fanout_broker_up", "broker", f->broker.redis ? "redis" : "embedded", NULL, NULL,
-        f->broker.up);
+    page_family(page, "fanout_broker_up", "gauge", "1 while events get through the broker.");
+    page_sample(page, "fanout_broker_up", "broker", f->broker.redis ? "redis" : "embedded", NULL,
+        NULL, f->broker.up);
     if (f->broker.redis) {
         write_redis(page, &f->broker);
     }
@@ -287,34 +233,34 @@ static void write_shared(struct page *page, const struct figures *f)
     if (!s->on) {
         return;
     }
-    counter(page, "fanout_shared_history_appended_total",
+    page_counter(page, "fanout_shared_history_appended_total",
         "Publications that the script in Redis numbered for us.", s->appended);
-    counter(page, "fanout_shared_history_duplicates_total",
+    page_counter(page, "fanout_shared_history_duplicates_total",
         "Publications it did not number: their idempotency keys had been used.", s->duplicates);
-    counter(page, "fanout_shared_history_append_failed_total",
+    page_counter(page, "fanout_shared_history_append_failed_total",
         "Publications it refused or never answered.", s->append_failed);
-    counter(page, "fanout_shared_history_messages_total",
+    page_counter(page, "fanout_shared_history_messages_total",
         "Messages with a cursor taken from Redis.", s->numbered);
-    counter(page, "fanout_shared_history_twins_total",
+    page_counter(page, "fanout_shared_history_twins_total",
         "Bare messages of the script that were swallowed; about one for each message.", s->twins);
-    counter(page, "fanout_shared_history_ephemeral_total",
+    page_counter(page, "fanout_shared_history_ephemeral_total",
         "Messages without a cursor, kept nowhere: somebody uses plain PUBLISH.", s->ephemeral);
-    counter(page, "fanout_shared_history_holes_total",
+    page_counter(page, "fanout_shared_history_holes_total",
         "Times a jump of offsets showed that messages were missed.", s->holes);
-    counter(page, "fanout_shared_history_filled_total",
+    page_counter(page, "fanout_shared_history_filled_total",
         "Publications missed and fetched before those that followed.", s->filled);
-    counter(page, "fanout_shared_history_lost_total",
+    page_counter(page, "fanout_shared_history_lost_total",
         "Publications missed and not kept any more: listeners were told of a gap.", s->lost);
-    counter(page, "fanout_shared_history_pages_total", "Pages read from Redis.", s->pages);
-    counter(
+    page_counter(page, "fanout_shared_history_pages_total", "Pages read from Redis.", s->pages);
+    page_counter(
         page, "fanout_shared_history_page_messages_total", "Publications in them.", s->page_events);
-    counter(page, "fanout_shared_history_read_failed_total",
+    page_counter(page, "fanout_shared_history_read_failed_total",
         "Pages that Redis refused or never answered.", s->read_failed);
-    gauge(page, "fanout_shared_history_reads", "Pages asked for and not answered yet.",
+    page_gauge(page, "fanout_shared_history_reads", "Pages asked for and not answered yet.",
         (double)s->reads_open);
-    counter(page, "fanout_shared_history_script_reloads_total",
+    page_counter(page, "fanout_shared_history_script_reloads_total",
         "Times Redis had forgotten the scripts and they were loaded again.", s->reloads);
-    counter(page, "fanout_shared_history_renewals_total",
+    page_counter(page, "fanout_shared_history_renewals_total",
         "Epochs ended here since offsets went back, as after a fail-over.", s->renewals);
 }
 
@@ -332,27 +278,28 @@ static void write_store(struct page *page, const struct figures *f)
     if (!s->on) {
         return;
     }
-    gauge(page, "fanout_store_up", "1 while the durable history takes events.",
+    page_gauge(page, "fanout_store_up", "1 while the durable history takes events.",
         !s->failed && !s->full);
-    counter(page, "fanout_store_records_total", "Events written to disk.", s->records);
-    counter(page, "fanout_store_commits_total", "Transactions made durable.", s->commits);
-    one(page, "fanout_store_commit_seconds_total", "counter", "Time that transactions took.",
+    page_counter(page, "fanout_store_records_total", "Events written to disk.", s->records);
+    page_counter(page, "fanout_store_commits_total", "Transactions made durable.", s->commits);
+    page_one(page, "fanout_store_commit_seconds_total", "counter", "Time that transactions took.",
         s->commit_seconds);
-    counter(page, "fanout_store_refused_total", "Appends answered with an error.", s->refused);
-    counter(page, "fanout_store_trimmed_records_total", "Events that left by number, bytes or age.",
-        s->trimmed);
-    counter(page, "fanout_store_evicted_records_total", "Events that left to keep the budget.",
+    page_counter(page, "fanout_store_refused_total", "Appends answered with an error.", s->refused);
+    page_counter(page, "fanout_store_trimmed_records_total",
+        "Events that left by number, bytes or age.", s->trimmed);
+    page_counter(page, "fanout_store_evicted_records_total", "Events that left to keep the budget.",
         s->evicted);
-    counter(page, "fanout_store_reads_total", "Pages and look-ups answered.", s->reads);
-    counter(page, "fanout_store_read_records_total", "Events in them.", s->read_records);
-    one(page, "fanout_store_read_seconds_total", "counter", "Time that reads took.",
+    page_counter(page, "fanout_store_reads_total", "Pages and look-ups answered.", s->reads);
+    page_counter(page, "fanout_store_read_records_total", "Events in them.", s->read_records);
+    page_one(page, "fanout_store_read_seconds_total", "counter", "Time that reads took.",
         s->read_seconds);
-    counter(page, "fanout_store_damaged_total", "Records that could not be read.", s->damaged);
-    gauge(page, "fanout_store_pending_bytes", "Events on their way to disk.",
+    page_counter(page, "fanout_store_damaged_total", "Records that could not be read.", s->damaged);
+    page_gauge(page, "fanout_store_pending_bytes", "Events on their way to disk.",
         (double)s->pending_bytes);
-    gauge(page, "fanout_store_used_bytes", "Of the file, what holds something.",
+    page_gauge(page, "fanout_store_used_bytes", "Of the file, what holds something.",
         (double)s->used_bytes);
-    gauge(page, "fanout_store_bytes_max", "What the file may grow to.", (double)s->disk_bytes_max);
+    page_gauge(
+        page, "fanout_store_bytes_max", "What the file may grow to.", (double)s->disk_bytes_max);
 }
 
 static void write_shards(struct page *page, const struct figures *f)
@@ -369,24 +316,24 @@ static void write_shards(struct page *page, const struct figures *f)
     char index[12];
 
     for (size_t row = 0; row < COUNT_OF(rows); row++) {
-        family(page, rows[row].name, rows[row].type, rows[row].help);
+        page_family(page, rows[row].name, rows[row].type, rows[row].help);
         for (uint32_t i = 0; i < f->shard_count; i++) {
             snprintf(index, sizeof(index), "%u", i);
-            sample(page, rows[row].name, "shard", index, NULL, NULL,
+            page_sample(page, rows[row].name, "shard", index, NULL, NULL,
                 shard_value(&f->shards[i], (int)row));
         }
     }
-    gauge(page, "fanout_overload_bytes_max", "Bound of a shard's lent and unswept bytes.",
+    page_gauge(page, "fanout_overload_bytes_max", "Bound of a shard's lent and unswept bytes.",
         (double)f->overload_bytes_max);
 }
 
 /* As the service had them that contracts.md 2 describes. */
 static void write_plain(struct page *page, const struct figures *f)
 {
-    gauge(page, "rooms", "Rooms with a member.", (double)f->rooms);
-    gauge(
+    page_gauge(page, "rooms", "Rooms with a member.", (double)f->rooms);
+    page_gauge(
         page, "clients", "Connected clients: WebSockets and streams.", (double)figures_clients(f));
-    counter(page, "dropped_messages",
+    page_counter(page, "dropped_messages",
         "Deliveries to clients given up, whatever the reason. What never became one is counted in "
         "fanout_broker_dropped_total, fanout_broker_malformed_total and "
         "fanout_publications_lost_total.",
@@ -406,6 +353,7 @@ int metrics_append(struct bytes *out, const struct figures *figures)
     write_broker(&page, figures);
     write_shared(&page, figures);
     write_store(&page, figures);
+    metrics_write_flow(&page, &figures->flow);
     write_shards(&page, figures);
     write_plain(&page, figures);
     return page.err;

@@ -246,9 +246,34 @@ static void without_memory_both_say_so(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* Buckets of Prometheus are cumulative: what took at most 16 us is in each of them. */
+static void a_coordinator_has_its_own_families(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_null(strstr(page(f), "fanout_flow_"));
+    f->figures.flow = (struct figures_flow){
+        .on = true, .up = true, .runs_failed = 3, .steps = 5, .step_seconds = 0.25};
+    for (int i = 0; i < FIGURES_STEP_BUCKETS; i++) {
+        f->figures.flow.steps_below[i] = i < 2 ? 2 : 4;
+    }
+    assert_true(value(f, "fanout_flow_runs_ended_total{status=\"failed\"}") == 3);
+    assert_true(value(f, "fanout_flow_step_seconds_bucket{le=\"1.6e-05\"}") == 2);
+    assert_true(value(f, "fanout_flow_step_seconds_bucket{le=\"6.4e-05\"}") == 4);
+    assert_true(value(f, "fanout_flow_step_seconds_bucket{le=\"+Inf\"}") == 5);
+    assert_true(value(f, "fanout_flow_step_seconds_sum") == 0.25);
+    assert_non_null(strstr(page(f), "fanout_flow_db_full"));
+    assert_null(strstr(page(f), "fanout_flow_redis_"));
+    f->figures.flow.redis.on = true;
+    f->figures.flow.redis.reclaimed = 2;
+    assert_true(value(f, "fanout_flow_redis_reclaimed_total") == 2);
+    assert_null(strstr(page(f), "fanout_flow_db_"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_coordinator_has_its_own_families, set_up, tear_down),
         TEST(each_sample_stands_below_its_one_help_and_type),
         TEST(label_values_are_escaped),
         TEST(the_histogram_rises_to_its_count),
