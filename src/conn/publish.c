@@ -119,7 +119,9 @@ void publish_answer(struct conn_server *server, struct publish_request *request)
 {
     struct client *client = conn_client_find(server, request->peer);
 
-    if (!request->command) {
+    if (request->done) {
+        request->done(request->done_ctx, &request->items[0].result);
+    } else if (!request->command) {
         answer_http(server, request);
     } else if (client && client->state == CLIENT_OPEN) {
         commands_published(
@@ -354,4 +356,22 @@ void publish_command(struct conn_server *server, struct client *client, struct s
         return;
     }
     publish_send(server, request, asked->payload, asked->key);
+}
+
+void publish_inside(struct conn_server *server, struct span channel, struct span payload,
+    struct span key, void (*done)(void *ctx, const struct publish_result *result), void *ctx)
+{
+    struct publish_request *request = publish_request_new(0);
+    struct publish_result result = {.err = request ? -EINVAL : -ENOMEM};
+
+    if (!request || add_channel(request, channel)) {
+        if (request) {
+            publish_request_free(request);
+        }
+        done(ctx, &result);
+        return;
+    }
+    request->done = done;
+    request->done_ctx = ctx;
+    publish_send(server, request, payload, key);
 }

@@ -31,6 +31,11 @@ struct publish_asked {
 void publish_command(struct conn_server *server, struct client *client, struct span id,
     const struct publish_asked *asked);
 
+/* Publishes for this process itself. done() is called once on this thread, now or later, with what
+ * became of it; -EINVAL: the channel is no channel. Spans are borrowed until this returns. */
+void publish_inside(struct conn_server *server, struct span channel, struct span payload,
+    struct span key, void (*done)(void *ctx, const struct publish_result *result), void *ctx);
+
 /* May an idempotency key have this many bytes? */
 bool publish_key_ok(size_t len);
 
@@ -46,7 +51,7 @@ const char *publish_error_text(int err);
 
 void publish_init(struct conn_server *server);
 
-/* Ends all requests; nobody is answered. */
+/* Ends all requests; nobody is answered but this process itself: -ESHUTDOWN. */
 void publish_fini(struct conn_server *server);
 
 #endif

@@ -24,7 +24,7 @@ struct publish_request {
     struct publish_request *next, **link; /* In server->publishing; link NULL: not there yet. */
     struct conn_server *server;
     uint64_t peer;
-    bool command;       /* From fanout.v1; otherwise from HTTP. */
+    bool command;       /* From fanout.v1; otherwise from HTTP, unless done is set. */
     bool due;           /* In server->publishes_due. */
     bool kept;          /* It goes out in portions: payload and key are copies, and counted. */
     uint32_t flags;     /* PUBLICATION_*, that the publisher asked for. */
@@ -36,6 +36,8 @@ struct publish_request {
     uint64_t under_way; /* Bytes of what is asked for and not answered. */
     uint64_t begun_ms;
     struct publish_request *due_next;
+    void (*done)(void *ctx, const struct publish_result *result); /* Of this process itself. */
+    void *done_ctx;
     struct timer pause;
     struct span payload, key; /* Unless kept, only while publish_send() runs. */
     struct bytes names;

@@ -25,8 +25,14 @@ void publish_init(struct conn_server *server)
 
 void publish_fini(struct conn_server *server)
 {
+    const struct publish_result shut = {.err = -ESHUTDOWN};
+
     while (server->publishing) {
-        publish_request_free(server->publishing);
+        struct publish_request *request = server->publishing;
+        if (request->done) {
+            request->done(request->done_ctx, &shut);
+        }
+        publish_request_free(request);
     }
     slab_fini(&server->publishes);
 }

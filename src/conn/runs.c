@@ -427,40 +427,71 @@ static bool is_condition(const struct http_header *header)
 }
 
 /* Several fields of that name are one list. */
-static struct waiter *waiter_new(struct http_exchange *x, uint64_t since, uint64_t limit)
+static int read_conditions(const struct http_request *request, struct bytes *out)
 {
-    const struct http_request *request = x->request;
-    size_t len = 1;
+    int err = 0;
 
-    for (size_t i = 0; i < request->header_count; i++) {
-        len += is_condition(&request->headers[i]) ? request->headers[i].value.len + 1 : 0;
-    }
-    struct waiter *waiter = mem_try_zalloc(sizeof(*waiter) + len);
-    if (!waiter) {
-        return NULL;
-    }
-    waiter->peer = x->peer;
-    waiter->since = since;
-    waiter->limit = limit;
-    char *at = waiter->if_none_match;
-    for (size_t i = 0; i < request->header_count; i++) {
+    for (size_t i = 0; !err && i < request->header_count; i++) {
         struct span value = request->headers[i].value;
         if (is_condition(&request->headers[i]) && value.len) {
-            at += at == waiter->if_none_match ? 0 : 1;
-            memcpy(at, value.data, value.len);
-            at += value.len;
-            *at = ',';
+            err = out->len ? bytes_append_byte(out, ',') : 0;
+            err = err ? err : bytes_append(out, value.data, value.len);
         }
     }
-    *at = 0;
+    return err;
+}
+
+bool runs_query_read(struct http_exchange *x, struct runs_query *query)
+{
+    int err = url_decode_path(&query->id, x->params[0]);
+
+    err = err ? err : read_conditions(x->request, &query->if_none_match);
+    if (err && err != -EBADMSG) {
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
+    } else if (err || !run_id_check(span_of(query->id.data, query->id.len))) {
+        http_reply_error(x, 404, "not_found", "this is no run's id");
+    } else if (!read_number(x, "since", &query->since)) {
+        http_reply_error(
+            x, 400, "bad_query", "since: the number of events already seen is expected");
+    } else if (!read_number(x, "limit", &query->limit)) {
+        http_reply_error(x, 400, "bad_query", "limit: a number is expected");
+    } else {
+        query->since = query->since == UINT64_MAX ? 0 : query->since;
+        return true;
+    }
+    return false;
+}
+
+void runs_query_fini(struct runs_query *query)
+{
+    bytes_fini(&query->id);
+    bytes_fini(&query->if_none_match);
+}
+
+static struct waiter *waiter_new(const struct http_exchange *x, const struct runs_query *query)
+{
+    size_t len = query->if_none_match.len;
+    struct waiter *waiter = mem_try_zalloc(sizeof(*waiter) + len + 1);
+
+    if (waiter) {
+        waiter->peer = x->peer;
+        waiter->since = query->since;
+        waiter->limit = query->limit;
+        if (len) {
+            memcpy(waiter->if_none_match, query->if_none_match.data, len);
+        }
+    }
     return waiter;
 }
 
-static void begin(struct conn_server *server, struct http_exchange *x, struct span name,
-    uint64_t since, uint64_t limit)
+void runs_reply(struct http_exchange *x, const struct runs_query *query)
 {
-    struct polled_run *run = run_get(server, name);
-    struct waiter *waiter = run ? waiter_new(x, since, limit) : NULL;
+    struct conn_server *server = x->app;
+    char name[PREFIX + RUN_ID_MAX];
+    size_t len = (size_t)snprintf(
+        name, sizeof(name), "run:%.*s", (int)query->id.len, (const char *)query->id.data);
+    struct polled_run *run = run_get(server, span_of(name, len));
+    struct waiter *waiter = run ? waiter_new(x, query) : NULL;
 
     if (!waiter) {
         http_reply_error(x, 503, "no_memory", "no memory for the request");
@@ -475,25 +506,12 @@ static void begin(struct conn_server *server, struct http_exchange *x, struct sp
 
 void runs_handler(struct http_exchange *x)
 {
-    struct bytes name = {0};
-    uint64_t since, limit;
-    int err = bytes_append_str(&name, "run:");
+    struct runs_query query = {0};
 
-    err = err ? err : url_decode_path(&name, x->params[0]);
-    if (err && err != -EBADMSG) {
-        http_reply_error(x, 503, "no_memory", "no memory for the request");
-    } else if (err || !run_id_check(span_of(name.data + PREFIX, name.len - PREFIX))) {
-        http_reply_error(x, 404, "not_found", "this is no run's id");
-    } else if (!read_number(x, "since", &since)) {
-        http_reply_error(
-            x, 400, "bad_query", "since: the number of events already seen is expected");
-    } else if (!read_number(x, "limit", &limit)) {
-        http_reply_error(x, 400, "bad_query", "limit: a number is expected");
-    } else {
-        since = since == UINT64_MAX ? 0 : since;
-        begin(x->app, x, span_of(name.data, name.len), since, limit);
+    if (runs_query_read(x, &query)) {
+        runs_reply(x, &query);
     }
-    bytes_fini(&name);
+    runs_query_fini(&query);
 }
 
 void runs_fini(struct conn_server *server)

@@ -8,7 +8,10 @@
 #define CONN_RUNS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "base/attr.h"
+#include "base/bytes.h"
 #include "base/table.h"
 
 struct conn_server;
@@ -23,7 +26,23 @@ struct runs {
     uint64_t bytes;
 };
 
+/* Route handler. */
 void runs_handler(struct http_exchange *x);
+
+/* The same in two steps, for who has to ask elsewhere in between. */
+struct runs_query {
+    struct bytes id;
+    uint64_t since, limit;      /* Events to leave out, and to give at most: UINT64_MAX is all. */
+    struct bytes if_none_match; /* All of them, as one list. */
+};
+
+/* Reads the request into a query of zeroes. False: it is answered with what is wrong. In either case
+ * it ends with runs_query_fini(). */
+MUST_USE bool runs_query_read(struct http_exchange *x, struct runs_query *query);
+void runs_query_fini(struct runs_query *query);
+
+/* Answers it, now or later. Borrows query. */
+void runs_reply(struct http_exchange *x, const struct runs_query *query);
 
 /* An answer to shard_history(); false: not one of ours. */
 bool runs_answered(struct conn_server *server, const struct mail_subscribe *answer);
