@@ -4,12 +4,13 @@
  *
  *   {"nodes":[{"id","type","config"?,"retry"?,"timeout_ms"?,"description"?}],
  *    "edges"?:[{"from","to","when"?,"max_iterations"?}],
- *    "description"?}
+ *    "description"?, "example_inputs"?}
  *
  * retry: {"max_attempts":1..100, "backoff_ms"?:1000, "factor"?:2, "max_backoff_ms"?:60000}; factor
  * is 1..100, the others are up to 30 days, as timeout_ms is. An edge with max_iterations
  * (1..10000) is a *loop edge*: it leads back, is taken at most so often in a row, and begins its
- * body anew. Without its loop edges the graph has no cycle. when: condition.h, or one of "else"
+ * body anew. example_inputs is any JSON, for whoever offers to start it. Without its loop edges the
+ * graph has no cycle. when: condition.h, or one of "else"
  * (of a node that has a condition on another edge, and not on a loop edge), "failed", "always".
  *
  * A loop's *body* are the nodes on the ways from its `to` to its `from`. It is entered at `to`

@@ -227,7 +227,7 @@ static void parse_nodes(struct draft *draft, const json_t *given)
 
 void workflow_parse(struct draft *draft)
 {
-    static const char *const names[] = {"nodes", "edges", "description", NULL};
+    static const char *const names[] = {"nodes", "edges", "description", "example_inputs", NULL};
     const json_t *definition = draft->workflow->definition;
 
     workflow_check_members(draft, "definition", definition, names);

@@ -15,7 +15,7 @@ static const char chain[] = "{\"nodes\":[{\"id\":\"search\",\"type\":\"http\","
                             "\"timeout_ms\":5000,\"description\":\"flights\"},"
                             "{\"id\":\"format\",\"type\":\"transform\"}],"
                             "\"edges\":[{\"from\":\"search\",\"to\":\"format\"}],"
-                            "\"description\":\"two\"}";
+                            "\"description\":\"two\",\"example_inputs\":{\"city\":\"NYC\"}}";
 
 /* a -> b -> c -> d -> e, with c -> b again up to 3 times within d -> a again up to 2 times; b's
  * result chooses whether x comes between d and e. */
