@@ -41,6 +41,7 @@ struct condition {
 struct compiler {
     char *why;
     unsigned depth;
+    size_t left; /* Parts that there may still be. */
 };
 
 static int compile(struct compiler *compiler, const json_t *when, struct condition **ret_condition);
@@ -85,6 +86,17 @@ static int find_op(struct compiler *compiler, struct span name, enum op *ret_op)
         "\" is no comparison; there are == != < <= > >= in contains exists missing");
 }
 
+static bool take_parts(struct compiler *compiler, size_t count)
+{
+    if (count > compiler->left) {
+        why_say(compiler->why, CONDITION_WHY_MAX, "a condition has %d parts at most",
+            CONDITION_PARTS_MAX);
+        return false;
+    }
+    compiler->left -= count;
+    return true;
+}
+
 static bool op_has_value(enum op op)
 {
     return op != OP_EXISTS && op != OP_MISSING;
@@ -112,6 +124,9 @@ static int make_test(struct compiler *compiler, struct span pointer, struct span
     }
     if (op == OP_IN && !json_is_array(value)) {
         return refuse(compiler, "\"", op_name, "\" wants an array of values");
+    }
+    if (op == OP_IN && !take_parts(compiler, json_array_size(value))) {
+        return -EINVAL;
     }
     struct condition *made = mem_try_zalloc(sizeof(*made));
     char *copy = mem_try_alloc(pointer.len + 1);
@@ -236,6 +251,9 @@ static int compile(struct compiler *compiler, const json_t *when, struct conditi
             CONDITION_DEPTH_MAX);
         return err;
     }
+    if (!take_parts(compiler, 1)) {
+        return err;
+    }
     if (json_is_string(when)) {
         return compile_text(
             compiler, span_of(json_string_value(when), json_string_length(when)), ret_condition);
@@ -261,7 +279,7 @@ static int compile(struct compiler *compiler, const json_t *when, struct conditi
 int condition_compile(
     const json_t *when, struct condition **ret_condition, char why[CONDITION_WHY_MAX])
 {
-    struct compiler compiler = {.why = why};
+    struct compiler compiler = {.why = why, .left = CONDITION_PARTS_MAX};
     struct condition *made = NULL;
     int err = compile(&compiler, when, &made);
 

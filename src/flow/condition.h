@@ -31,7 +31,11 @@
 
 struct condition;
 
-enum { CONDITION_DEPTH_MAX = 16, CONDITION_WHY_MAX = 200 };
+enum {
+    CONDITION_DEPTH_MAX = 16,
+    CONDITION_PARTS_MAX = 1000, /* Comparisons, all, any and not, and each value of an `in`. */
+    CONDITION_WHY_MAX = 200,
+};
 
 /* Compiles; shares the values in when. Returns 0 and gives it; -EINVAL with one sentence in why; or -ENOMEM. */
 MUST_USE int condition_compile(

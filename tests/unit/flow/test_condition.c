@@ -223,6 +223,24 @@ static void depth_is_bounded(void **state)
     assert_refused(deeper, "more than 16 levels");
 }
 
+/* A filter asks for each of its items: that product must stay small. */
+static void the_number_of_parts_is_bounded(void **state)
+{
+    (void)state;
+    json_t *values = json_array(), *parts = json_array();
+    for (int i = 0; i < CONDITION_PARTS_MAX - 1; i++) {
+        assert_int_equal(json_array_append_new(values, json_integer(i)), 0);
+        assert_int_equal(json_array_append_new(parts, json_string("/a exists")), 0);
+    }
+    json_t *in = json_pack("{s:s, s:s, s:o}", "pointer", "/a", "op", "in", "value", values);
+    assert_true(holds(json_incref(in), "{'a':998}"));
+    assert_true(holds(json_pack("{s:O}", "all", parts), "{'a':1}"));
+    assert_int_equal(json_array_append_new(values, json_integer(1)), 0);
+    assert_refused(in, "1000 parts");
+    assert_int_equal(json_array_append_new(parts, json_string("/a in [1]")), 0);
+    assert_refused(json_pack("{s:o}", "any", parts), "1000 parts");
+}
+
 static void without_memory_nothing_is_left_behind(void **state)
 {
     (void)state;
@@ -257,6 +275,7 @@ int main(void)
         cmocka_unit_test(what_is_no_condition_is_refused_with_a_sentence),
         cmocka_unit_test(a_sentence_stays_text_whatever_it_quotes),
         cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(the_number_of_parts_is_bounded),
         cmocka_unit_test(without_memory_nothing_is_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
