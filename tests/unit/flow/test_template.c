@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/mem.h"
 #include "flow/value.h"
 #include "tests/unit/flow/flow_text.h"
 
@@ -227,6 +228,28 @@ static void a_nul_in_text_is_text(void **state)
     json_decref(made);
 }
 
+static void without_memory_nothing_is_left_behind(void **state)
+{
+    (void)state;
+    json_t *template = json_of("{'a':['{{/inputs/city}}, {{/inputs/nested}}','{{/x | [1]}}']}");
+    json_t *root = json_of(document);
+    char why[TEMPLATE_WHY_MAX];
+    int err = -ENOMEM;
+
+    for (int64_t n = 0; err == -ENOMEM; n++) {
+        json_t *made = NULL;
+        mem_fail_after(n);
+        err = template_fill(template, root, 4096, &made, why);
+        mem_fail_after(-1);
+        assert_true(n < 100 && (err == 0) == (made != NULL));
+        assert_true(n > 0 || err);
+        json_decref(made);
+    }
+    assert_int_equal(err, 0);
+    json_decref(template);
+    json_decref(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +266,7 @@ int main(void)
         cmocka_unit_test(nothing_larger_than_allowed_comes_out),
         cmocka_unit_test(nothing_deeper_than_can_be_read_comes_out),
         cmocka_unit_test(a_nul_in_text_is_text),
+        cmocka_unit_test(without_memory_nothing_is_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
