@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "flow/canon.h"
+#include "flow/workflow.h"
 
 /* Gives the value; a test with bad JSON fails. */
 static inline json_t *json_of(const char *text)
@@ -25,6 +26,13 @@ static inline json_t *json_of(const char *text)
         fail_msg("%s: %s", text, why);
     }
     return value;
+}
+
+/* Gives a node by itself; free its config. */
+static inline struct workflow_node node_of(const char *type, const char *config)
+{
+    return (struct workflow_node){
+        .id = (char *)"n", .type = (char *)type, .config = json_of(config)};
 }
 
 /* Is value, canonically written, this? Takes value. */
