@@ -42,10 +42,17 @@
  *
  *   0            it happened; the changes are to be committed
  *   -EALREADY    the token is used up, or of a visit or attempt that is past: nothing changed,
- * take the signal off
+ *                take the signal off
  *   -ESHUTDOWN   the run is over: as above
- *   -EINVAL      there is no such node or token: poison
+ *   -EINVAL      there is no such node or token: poison. Not before it was asked of a run fresh
+ *                from the store: another coordinator may have emitted that token since this copy
+ *                was loaded. The first two stay true whatever happened meanwhile.
  *   -ENOMEM      the run is not to be used any more
+ *
+ * Several steps may go into the same changes, and so into one commit: tokens that are consumed
+ * come first in it, all else is in the order of the steps, and the last header is the right one.
+ * What is refused behind a step that is not committed yet is not refused for good: ask again when
+ * it is.
  */
 #ifndef FLOW_RUN_H
 #define FLOW_RUN_H
@@ -74,8 +81,12 @@ enum node_state {
 enum edge_state { EDGE_OPEN, EDGE_TAKEN, EDGE_SKIPPED };
 
 enum {
+    RUN_USER_MAX = 255,      /* Bytes of a user's name. */
     RUN_ERROR_MAX = 1000,    /* Bytes of an error's text that are kept; cut at a code point. */
+    RUN_MESSAGE_MAX = 16384, /* The same of what progress and approvals say. */
     RUN_TOKENS_MAX = 100000, /* Emits of one run; past it the run fails. */
+    RUN_EVENTS_MAX = 500000, /* Events of one run; past it no progress is told any more. */
+    RUN_NOTES_MAX = 8,       /* Messages remembered of the furthest percent. */
 };
 
 struct run_node {
@@ -92,11 +103,13 @@ struct run_node {
     char payload_ref[FLOW_REF_LEN + 1];
     char result_ref[FLOW_REF_LEN + 1]; /* "" : none. */
     char *error;                       /* Of the last attempt that failed; NULL: none. */
-    uint8_t *edges;    /* enum edge_state of each of workflow_node.out; of loop edges: OPEN. */
-    uint32_t *loops;   /* Times taken in a row, of each of workflow_node.out that is a loop edge. */
-    double percent;    /* Furthest progress of this attempt; negative: none. */
-    uint64_t notes[8]; /* Hashes of the messages told at this percent; 0: free. */
+    uint8_t *edges;  /* enum edge_state of each of workflow_node.out; of loop edges: OPEN. */
+    uint32_t *loops; /* Times taken in a row, of each of workflow_node.out that is a loop edge. */
+    double percent;  /* Furthest progress of this attempt; negative: none. */
+    uint64_t notes[RUN_NOTES_MAX]; /* Hashes of the last messages told at this percent; 0: free. */
 };
+
+struct run_scratch; /* run_own.h: what a step works with. */
 
 struct run {
     struct workflow *workflow; /* Shared. */
@@ -112,6 +125,10 @@ struct run {
     char *by;             /* Who cancelled it. */
     uint32_t failed_node; /* UINT32_MAX: none. */
     struct run_node *nodes;
+    /* The runtime's settings; it sets them after run_create() and run_restore(). */
+    const char *task_types;   /* Borrowed: more types with a stream of their own; may be NULL. */
+    uint64_t task_timeout_ms; /* Of outside workers' attempts, unless the node says; 0: none. */
+    struct run_scratch *scratch;
 };
 
 /* What a worker said a node's result is. */
@@ -123,7 +140,8 @@ struct run_result {
     struct span blob; /* Its canonical text, if it is to be stored with this; empty: it is there. */
 };
 
-/* Gives a run that has not begun. inputs: canonical JSON. Returns 0 or -ENOMEM. */
+/* Gives a run that has not begun. Returns 0, -EINVAL (id, tag or user is empty or longer than it
+ * may be, is no UTF-8, or has a NUL in it), or -ENOMEM. */
 MUST_USE int run_create(struct workflow *workflow, struct span id, struct span tag,
     struct span user, struct run **ret_run);
 void run_free(struct run *run); /* NULL is fine. */
@@ -160,13 +178,14 @@ MUST_USE int run_fail(struct run *run, struct span token, const char *error, boo
     uint64_t now_ms, struct changes *changes);
 
 /* Its worker waits: until due_ms (then run_timer() says that the delay is over), or for a human
- * (human: the message is what they are asked; due_ms 0: without end): approval_requested, the
- * approval's record. */
+ * (human: the message is what they are asked; due_ms 0: for the node's timeout_ms, without one for
+ * ever): approval_requested, the approval's record. -EALREADY also when it waits already. */
 MUST_USE int run_wait(struct run *run, struct span token, bool human, struct span message,
     uint64_t due_ms, uint64_t now_ms, struct changes *changes);
 
 /* How far it is: 0..100, or negative: not said. message may be empty. Tells of progress only: what
- * is behind the furthest percent, or was told at this percent already, is -EALREADY. */
+ * is behind the furthest percent, or was among the last RUN_NOTES_MAX told at this percent, is
+ * -EALREADY; so is all of it past RUN_EVENTS_MAX. */
 MUST_USE int run_progress(struct run *run, struct span token, double percent, struct span message,
     uint64_t now_ms, struct changes *changes);
 
