@@ -38,44 +38,50 @@ static bool reads_back(uint64_t digits, int exponent, double value)
     return strtod(text, NULL) == value;
 }
 
-/* The nearest decimal of so many digits: an integer and its exponent. */
-static uint64_t round_to(double value, int count, int *ret_exponent)
+/* A decimal of so many digits, nearest to a value, and what it reads back as. */
+struct rounded {
+    uint64_t digits;
+    int exponent;
+    double value;
+};
+
+static struct rounded round_to(double value, int count)
 {
     char text[TEXT_MAX];
-    uint64_t digits = 0;
     const char *at = text;
+    struct rounded rounded = {0};
 
     snprintf(text, sizeof text, "%.*e", count - 1, value);
     for (; *at != 'e'; at++) {
         if (*at != '.') {
-            digits = digits * 10 + (uint64_t)(*at - '0');
+            rounded.digits = rounded.digits * 10 + (uint64_t)(*at - '0');
         }
     }
-    *ret_exponent = (int)strtol(at + 1, NULL, 10) - (count - 1);
-    return digits;
+    rounded.exponent = (int)strtol(at + 1, NULL, 10) - (count - 1);
+    rounded.value = strtod(text, NULL);
+    return rounded;
 }
 
 /* value is finite and above 0. */
 static struct decimal shortest(double value)
 {
     struct decimal decimal;
-    int count = value < DBL_MIN ? 1 : DBL_DIG;
-    int exponent, unused;
+    int count = value < DBL_MIN ? 1 : DBL_DIG, unused;
     bool lopsided = frexp(value, &unused) == 0.5;
-    uint64_t digits = round_to(value, count, &exponent);
+    struct rounded best = round_to(value, count);
 
-    while (count < DIGITS_MAX && !reads_back(digits, exponent, value)) {
-        if (lopsided && reads_back(digits + 1, exponent, value)) {
-            digits++;
+    while (best.value != value && count < DIGITS_MAX) {
+        if (lopsided && reads_back(best.digits + 1, best.exponent, value)) {
+            best.digits++;
             break;
         }
-        digits = round_to(value, ++count, &exponent);
+        best = round_to(value, ++count);
     }
-    for (; digits % 10 == 0; exponent++) {
-        digits /= 10;
+    for (; best.digits % 10 == 0; best.exponent++) {
+        best.digits /= 10;
     }
-    decimal.count = snprintf(decimal.digits, sizeof decimal.digits, "%" PRIu64, digits);
-    decimal.point = decimal.count + exponent;
+    decimal.count = snprintf(decimal.digits, sizeof decimal.digits, "%" PRIu64, best.digits);
+    decimal.point = decimal.count + best.exponent;
     return decimal;
 }
 

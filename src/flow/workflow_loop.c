@@ -58,7 +58,7 @@ static bool judge_overlaps(struct draft *draft)
     return fine;
 }
 
-/* No other edge leads in or out, and no run begins within. */
+/* No other edge leads in or out. Nor does a run begin within: behind `to` no node is an entry. */
 static void judge_body(struct draft *draft, uint32_t index)
 {
     const struct workflow *workflow = draft->workflow;
@@ -82,14 +82,6 @@ static void judge_body(struct draft *draft, uint32_t index)
                 "edges[%u]: leads into the loop of edges[%u] at \"%s\"; expected only \"%s\" to be "
                 "led to",
                 i, index, name(draft, edge->to).text, name(draft, loop->to).text);
-        }
-    }
-    for (uint32_t i = 0; i < workflow->node_count; i++) {
-        if (workflow->nodes[i].entry && i != loop->to && workflow_in_body(workflow, loop, i)) {
-            workflow_faults_add(draft->faults,
-                "nodes[%u]: a run begins with \"%s\" within the loop of edges[%u]; expected only "
-                "\"%s\" to begin it",
-                i, name(draft, i).text, index, name(draft, loop->to).text);
         }
     }
 }

@@ -10,7 +10,7 @@
 
 enum {
     QUOTE_MAX = 64,        /* Bytes of a peer's text that a fault repeats. */
-    SUGGESTIONS_MAX = 5000 /* Names compared, one definition: each costs microseconds. */
+    SUGGESTIONS_MAX = 2000 /* Names compared, one definition: each may cost 10 us. */
 };
 
 struct draft {

@@ -67,6 +67,33 @@ static void a_definition_is_an_object_with_nodes(void **state)
         "description: is 7; expected a string\n");
 }
 
+/* Whoever parsed it may have had other bounds than json_read(). */
+static void a_parsed_definition_is_judged_as_its_text_is(void **state)
+{
+    (void)state;
+    struct workflow *workflow = NULL;
+    struct workflow_faults faults = {0};
+    json_t *deep = json_array();
+    for (unsigned i = 0; i < 64; i++) {
+        json_t *outer = json_array();
+        assert_int_equal(json_array_append_new(outer, deep), 0);
+        deep = outer;
+    }
+    json_t *definition =
+        json_pack("{s:[{s:s,s:s,s:{s:o}}]}", "nodes", "id", "a", "type", "t", "config", "x", deep);
+    assert_non_null(definition);
+    assert_int_equal(workflow_compile_json(definition, NULL, NULL, &workflow, &faults), -EINVAL);
+    assert_int_equal(workflow_compile_json(NULL, NULL, NULL, &workflow, &faults), -EINVAL);
+    assert_int_equal(faults.count, 2);
+    assert_string_equal(
+        faults.lines[0], "definition: it is nested too deep; expected at most 64 levels");
+    assert_string_equal(
+        faults.lines[1], "definition: missing; expected an object with \"nodes\" and \"edges\"");
+    assert_null(workflow);
+    workflow_faults_fini(&faults);
+    json_decref(definition);
+}
+
 static void a_definition_is_bounded(void **state)
 {
     (void)state;
@@ -390,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_definition_is_an_object_with_nodes),
+        cmocka_unit_test(a_parsed_definition_is_judged_as_its_text_is),
         cmocka_unit_test(a_definition_is_bounded),
         cmocka_unit_test(a_node_has_an_id_and_a_type),
         cmocka_unit_test(retries_and_time_outs_are_within_bounds),
