@@ -303,7 +303,7 @@ bool flow_db_turn(struct flow_db *db, uint64_t now_ms)
     runs_evict(db);
     run_due(db);
     work_hand_out(db);
-    publish_turn(db);
+    publications_turn(db);
     bool more = reap_turn(db);
     if (db->rescan) {
         db->rescan = work_rebuild(db) < 0;

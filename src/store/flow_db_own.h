@@ -237,7 +237,7 @@ bool publish_wants_writing(const struct flow_db *db);
 MUST_USE int publish_write(struct flow_db *db, bool all);
 void publish_settle(struct flow_db *db, bool committed);
 void publish_due(struct flow_db *db, struct db_due *due);
-void publish_turn(struct flow_db *db);
+void publications_turn(struct flow_db *db);
 uint64_t publish_next_ms(const struct flow_db *db);
 void publish_free_all(struct flow_db *db);
 

@@ -359,7 +359,7 @@ static void publish(struct flow_db *db, struct db_pub *pub)
     db->options.publisher->publish(db->options.publisher->ctx, &pub->publication);
 }
 
-void publish_turn(struct flow_db *db)
+void publications_turn(struct flow_db *db)
 {
     /* Only what is ready now: a publisher that answers at once would keep us here. */
     struct db_pub *last = db->ready_last;
