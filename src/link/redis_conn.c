@@ -9,7 +9,7 @@
 #include "rt/resolve.h"
 #include "rt/sock.h"
 
-enum { GENERATION_BITS = 54 };
+enum { ID_BITS = 54 };
 
 static void try_address(struct redis_conn *conn);
 
@@ -42,7 +42,8 @@ static void close_stream(struct redis_conn *conn)
         loop_unwatch(conn->loop, conn->stream.fd);
         stream_close(&conn->stream);
     }
-    conn->id = (conn->id + 2) & ((1ull << GENERATION_BITS) - 1); /* Late events miss it. */
+    /* Late events miss it. */
+    conn->id = (conn->id + (1u << REDIS_CONN_SLOT_BITS)) & ((1ull << ID_BITS) - 1);
     conn->watched = 0;
     conn->more = false;
     conn->out.len = 0;

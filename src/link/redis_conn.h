@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "link/redis_greeting.h"
 #include "link/redis_inbox.h"
+#include "link/redis_target.h"
 #include "rt/stream.h"
 #include "rt/timer.h"
 
@@ -27,14 +28,13 @@ struct redis_conn;
 
 enum { REDIS_SENTENCE_MAX = 600, REDIS_ADDRESSES_MAX = 8, REDIS_ADDRESS_MAX = 320 };
 
-/* What both connections of a link share; immutable. */
-struct redis_target {
-    const char *address; /* "host:port" or "unix:/path". */
-    struct redis_credentials credentials;
-    const char *server_name; /* For TLS; NULL: none. */
-    uint32_t timeout_ms;     /* Of everything before READY. */
-    struct tls *tls;         /* NULL: plain. */
-};
+/* A connection's id: its slot among those of one socket kind in the lowest bits. */
+enum { REDIS_CONN_SLOT_BITS = 8 };
+
+static inline uint8_t redis_conn_slot(uint64_t id)
+{
+    return (uint8_t)(id & ((1u << REDIS_CONN_SLOT_BITS) - 1));
+}
 
 struct redis_conn_events {
     void *ctx;
@@ -60,7 +60,7 @@ struct redis_conn {
     const struct redis_target *target;
     const struct redis_conn_events *events;
     uint8_t socket_kind, resolve_kind;
-    uint64_t id; /* What the loop tells: the slot in the lowest bit, above it a generation. */
+    uint64_t id; /* What the loop tells: the slot in the lowest bits, above it a generation. */
     enum redis_conn_state state;
     struct stream stream;
     uint32_t watched; /* How the loop watches it now. */
@@ -77,7 +77,7 @@ struct redis_conn {
     struct redis_greeting greeting;
 };
 
-/* slot: 0 or 1. inbox and the rest are borrowed for the life of conn. */
+/* slot: another for each conn of a socket kind. inbox and the rest are borrowed for the life of conn. */
 void redis_conn_init(struct redis_conn *conn, struct loop *loop, uint8_t socket_kind,
     uint8_t resolve_kind, uint8_t slot, const struct redis_target *target,
     const struct redis_conn_events *events, struct redis_inbox *inbox);

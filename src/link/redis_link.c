@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -41,10 +40,10 @@ static void conn_failed(void *ctx, struct redis_conn *conn, const char *sentence
 static void socket_event(void *ctx, uint64_t id, uint32_t events)
 {
     struct redis_link *link = ctx;
-    struct redis_conn *conn = &link->conns[id & 1];
+    uint8_t slot = redis_conn_slot(id);
 
-    if (conn->id == id) {
-        redis_conn_event(conn, events);
+    if (slot < REDIS_CONNS && link->conns[slot].id == id) {
+        redis_conn_event(&link->conns[slot], events);
     }
 }
 
@@ -57,61 +56,11 @@ static void command_dropped(void *ctx, struct span reply)
 
 /* ---- From outside ---- */
 
-static uint64_t draw_seed(uint64_t seed)
-{
-    while (seed == 0) {
-        ssize_t n = getrandom(&seed, sizeof(seed), 0);
-        CHECK(n == (ssize_t)sizeof(seed) || errno == EINTR);
-    }
-    return seed;
-}
-
-static char *target_address(const struct redis_options *options)
-{
-    struct bytes text = {0};
-    int r;
-
-    if (options->unix_path) {
-        r = bytes_appendf(&text, "unix:%s", options->unix_path);
-    } else {
-        bool v6 = strchr(options->host, ':') != NULL;
-        r = bytes_appendf(&text, v6 ? "[%s]:%u" : "%s:%u", options->host, (unsigned)options->port);
-    }
-    CHECK(r == 0);
-    char *copy = mem_strndup((const char *)text.data, text.len);
-    bytes_fini(&text);
-    return copy;
-}
-
-static char *copy_or_null(const char *text)
-{
-    return text && text[0] != '\0' ? mem_strdup(text) : NULL;
-}
-
-static void set_target(struct redis_link *link, const struct redis_options *options)
-{
-    link->address = target_address(options);
-    link->username = copy_or_null(options->username);
-    link->password = copy_or_null(options->password);
-    link->server_name =
-        copy_or_null(options->tls_server_name ? options->tls_server_name
-                                              : (options->unix_path ? NULL : options->host));
-    link->target.address = link->address;
-    link->target.server_name = link->server_name;
-    link->target.timeout_ms = options->connect_timeout_ms;
-    link->target.credentials = (struct redis_credentials){
-        .username = link->username,
-        .password = link->password,
-        .db = options->db,
-        .client_name = link->client_name,
-    };
-}
-
 static void set_instance(struct redis_link *link, uint64_t seed)
 {
     struct hash_key key;
 
-    rng_init(&link->rng, draw_seed(seed));
+    rng_init(&link->rng, redis_draw_seed(seed));
     key.k0 = rng_next(&link->rng);
     key.k1 = rng_next(&link->rng);
     link->twin_key = (struct hash_key){rng_next(&link->rng), rng_next(&link->rng)};
@@ -139,7 +88,7 @@ int redis_link_create(struct loop *loop, uint8_t socket_kind, uint8_t resolve_ki
     *link = (struct redis_link){.loop = loop, .events = *events, .options = *options};
     link->state = REDIS_DOWN;
     link->conn_events = (struct redis_conn_events){link, conn_ready, conn_reply, conn_failed};
-    set_target(link, options);
+    r = redis_target_init(&link->target, options, link->client_name, err, err_cap);
     set_instance(link, options->seed);
     redis_inbox_init(&link->inboxes[REDIS_SUB], options->buffer_bytes, redis_link_dropped, link);
     /* With a history its pages come here; one event alone may be large. */
@@ -150,16 +99,14 @@ int redis_link_create(struct loop *loop, uint8_t socket_kind, uint8_t resolve_ki
             &link->conn_events, &link->inboxes[i]);
     }
     redis_canary_init(&link->canary, options->canary_interval_ms, loop_now_ms(loop));
-    r = redis_map_create(options->mappings, options->mapping_count, &link->map, err, err_cap);
+    r = r ? r
+          : redis_map_create(options->mappings, options->mapping_count, &link->map, err, err_cap);
     for (size_t i = 0; r == 0 && options->history && i < options->mapping_count; i++) {
         if (redis_pattern_overlap(options->mappings[i].pattern, redis_history_pattern)) {
             snprintf(err, err_cap, "mapping %s: its pattern overlaps with %s of the shared history",
                 options->mappings[i].pattern, redis_history_pattern);
             r = -EINVAL;
         }
-    }
-    if (r == 0 && options->use_tls) {
-        r = tls_client_create(&options->tls, &link->target.tls, err, err_cap);
     }
     if (r == 0 && options->mode != REDIS_MODE_PATTERN) {
         r = redis_subs_want(&link->subs, link->canary_channel, span_of(NULL, 0));
@@ -196,13 +143,9 @@ void redis_link_destroy(struct redis_link *link)
     redis_link_free_calls(link);
     redis_pending_fini(&link->pending);
     redis_map_destroy(link->map);
-    tls_destroy(link->target.tls);
+    redis_target_fini(&link->target);
     bytes_fini(&link->payload);
     bytes_fini(&link->envelope);
-    mem_free(link->address);
-    mem_free(link->username);
-    mem_free(link->password);
-    mem_free(link->server_name);
     mem_free(link);
 }
 

@@ -28,7 +28,6 @@ struct redis_link {
     struct redis_events events;
     struct redis_options options; /* Its pointers are not valid any more. */
     struct redis_target target;
-    char *address, *username, *password, *server_name;
     char client_name[32];
     struct redis_map *map;
     struct redis_conn_events conn_events;
