@@ -52,6 +52,21 @@ MUST_USE int resp_flat(struct span reply, struct span *ret_items, size_t cap);
  * -EPROTO. Peak memory: three times the reply. */
 MUST_USE int resp_decode(struct span reply, struct redisReply **ret_reply);
 
+/* One step through a whole reply that resp_scan() accepted: a list's head, then its elements. */
+struct resp_item {
+    char type; /* + - : $ * */
+    bool nil;
+    struct span text; /* Of a line or a string: a view. */
+    size_t count;     /* Of a list: its elements, which follow. */
+};
+
+/* Takes the next item from the front of rest. False: there is none. */
+MUST_USE bool resp_next(struct span *rest, struct resp_item *ret_item);
+
+/* A command in pieces: its head, then each of its arg_count words. Returns 0 or -ENOMEM. */
+MUST_USE int resp_command_begin(struct bytes *out, size_t arg_count);
+MUST_USE int resp_command_word(struct bytes *out, struct span word);
+
 /* Appends a command to out. Returns 0 or -ENOMEM (out unchanged). */
 MUST_USE int resp_command(struct bytes *out, const struct span *args, size_t arg_count);
 

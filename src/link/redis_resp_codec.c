@@ -1,6 +1,7 @@
 /* Reading and writing what resp_scan() judged or nobody needs to judge: our own commands. */
 #include <errno.h>
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -35,26 +36,44 @@ static size_t line_number(struct span text)
     return number;
 }
 
-static bool take_item(struct span *rest, struct span *ret_item)
+bool resp_next(struct span *rest, struct resp_item *ret_item)
 {
     uint8_t type;
 
-    if (!take_line(rest, &type, ret_item) || type == '*') {
+    *ret_item = (struct resp_item){0};
+    if (!take_line(rest, &type, &ret_item->text)) {
         return false;
     }
-    if (type != '$') {
+    ret_item->type = (char)type;
+    if (type != '$' && type != '*') {
         return true;
     }
-    size_t len = line_number(*ret_item);
-    if (len == SIZE_MAX) {
-        *ret_item = (struct span){NULL, 0};
+    size_t number = line_number(ret_item->text);
+    ret_item->text = span_of(NULL, 0);
+    ret_item->nil = number == SIZE_MAX;
+    if (ret_item->nil) {
         return true;
     }
-    if (rest->len < 2 || len > rest->len - 2) {
+    if (type == '*') {
+        ret_item->count = number;
+        return true;
+    }
+    if (rest->len < 2 || number > rest->len - 2) {
         return false;
     }
-    *ret_item = span_of(rest->data, len);
-    *rest = span_of(rest->data + len + 2, rest->len - len - 2);
+    ret_item->text = span_of(rest->data, number);
+    *rest = span_of(rest->data + number + 2, rest->len - number - 2);
+    return true;
+}
+
+static bool take_item(struct span *rest, struct span *ret_text)
+{
+    struct resp_item item;
+
+    if (!resp_next(rest, &item) || item.type == '*') {
+        return false;
+    }
+    *ret_text = item.text;
     return true;
 }
 
@@ -98,6 +117,27 @@ int resp_decode(struct span reply, struct redisReply **ret_reply)
     }
     *ret_reply = object;
     return 0;
+}
+
+static int append_head(struct bytes *out, char type, size_t number)
+{
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%c%zu\r\n", type, number);
+
+    return bytes_append(out, text, (size_t)len);
+}
+
+int resp_command_begin(struct bytes *out, size_t arg_count)
+{
+    return append_head(out, '*', arg_count);
+}
+
+int resp_command_word(struct bytes *out, struct span word)
+{
+    int r = append_head(out, '$', word.len);
+
+    r = r || !word.len ? r : bytes_append(out, word.data, word.len);
+    return r ? r : bytes_append(out, "\r\n", 2);
 }
 
 int resp_command(struct bytes *out, const struct span *args, size_t arg_count)

@@ -176,6 +176,52 @@ static void a_command_may_hold_any_bytes(void **state)
     bytes_fini(&out);
 }
 
+/* The nested lists of XREADGROUP are read so, without a copy. */
+static void a_reply_is_walked_item_by_item(void **state)
+{
+    static const char text[] = "*2\r\n$3\r\na\r\n\r\n*3\r\n:-7\r\n$-1\r\n*-1\r\n";
+    static const struct {
+        char type;
+        bool nil;
+        size_t count;
+        const char *text;
+    } expected[] = {{'*', false, 2, ""}, {'$', false, 0, "a\r\n"}, {'*', false, 3, ""},
+        {':', false, 0, "-7"}, {'$', true, 0, ""}, {'*', true, 0, ""}};
+    struct span rest = span_of(text, 3);
+    struct resp_item item;
+
+    (void)state;
+    assert_false(resp_next(&rest, &item)); /* Cut short. */
+    rest = span_str(text);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(*expected); i++) {
+        assert_true(resp_next(&rest, &item));
+        assert_int_equal(item.type, expected[i].type);
+        assert_int_equal(item.nil, expected[i].nil);
+        assert_int_equal(item.count, expected[i].count);
+        assert_int_equal(item.text.len, strlen(expected[i].text));
+        assert_memory_equal(
+            item.text.len ? (const char *)item.text.data : "", expected[i].text, item.text.len);
+    }
+    assert_false(resp_next(&rest, &item));
+}
+
+/* More words than one call takes: a commit of a large workflow. */
+static void a_command_is_written_word_by_word(void **state)
+{
+    struct bytes whole = {0}, pieces = {0};
+    const struct span words[] = {span_str("SET"), span_str(""), span_of("\0\r\n", 3)};
+
+    (void)state;
+    assert_int_equal(resp_command(&whole, words, 3), 0);
+    assert_int_equal(resp_command_begin(&pieces, 3), 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(resp_command_word(&pieces, words[i]), 0);
+    }
+    assert_true(span_equal(span_of(whole.data, whole.len), span_of(pieces.data, pieces.len)));
+    bytes_fini(&whole);
+    bytes_fini(&pieces);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +233,8 @@ int main(void)
         cmocka_unit_test(a_flat_list_is_read_in_place),
         cmocka_unit_test(a_judged_reply_is_decoded),
         cmocka_unit_test(a_command_may_hold_any_bytes),
+        cmocka_unit_test(a_reply_is_walked_item_by_item),
+        cmocka_unit_test(a_command_is_written_word_by_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
