@@ -102,6 +102,9 @@ enum redis_script {
 const char *redis_script_text(enum redis_script script);
 /* Its SHA-1, 40 digits. */
 struct span redis_script_sha(enum redis_script script, char out[41]);
+/* What they share, for a script that publishes within a step of its own: it must set the local VERB, and
+ * finds record(), tag_of(), twin_of() and fanout_publish(). */
+const char *redis_script_publishing(void);
 /* The same as a library of functions, for FUNCTION LOAD. sharded: it publishes by SPUBLISH, unless told
  * otherwise. */
 const char *redis_script_library(bool sharded);

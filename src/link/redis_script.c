@@ -27,7 +27,8 @@
 /* How it is published when the caller does not say. */
 #define VERB(verb) "local VERB = '" verb "'\n"
 
-/* Old events are looked for at every 16th: a pass may then take more than came since the last. */
+/* Old events are looked for at every 16th: a pass may then take more than came since the last.
+ * record() gives each of some payloads its place in the history, fanout_publish() publishes one. */
 #define PUBLISH                                                                                    \
     "local function tag_of(channel)\n"                                                             \
     "  return '{' .. string.gsub(channel, '[%%{}]',\n"                                             \
@@ -54,6 +55,44 @@
     "    redis.call('XDEL', stream, oldest[1])\n"                                                  \
     "  end\n"                                                                                      \
     "end\n"                                                                                        \
+    "local function record(stream, meta, limits, payloads)\n"                                      \
+    "  local known = redis.call('HMGET', meta, 'epoch', 'last', 'bytes', 'limits')\n"              \
+    "  limits = limits ~= '' and limits or known[4] or '1000 4194304 86400000'\n"                  \
+    "  local messages, bytes, age = string.match(limits, '^(%d+) (%d+) (%d+)$')\n"                 \
+    "  if not age then return redis.error_reply('ERR limits are three numbers') end\n"             \
+    "  messages, bytes, age = tonumber(messages), tonumber(bytes), tonumber(age)\n"                \
+    "  local now = redis.call('TIME')\n"                                                           \
+    "  local ms = now[1] * 1000 + math.floor(now[2] / 1000)\n"                                     \
+    "  local epoch, last = known[1], tonumber(known[2] or 0)\n"                                    \
+    "  local total = tonumber(known[3] or 0)\n"                                                    \
+    "  if not epoch then epoch = begin_epoch(stream) end\n"                                        \
+    "  local cursors = {}\n"                                                                       \
+    "  for i, payload in ipairs(payloads) do\n"                                                    \
+    "    last, total = last + 1, total + #payload + 32\n"                                          \
+    "    local id = decimal(last)\n"                                                               \
+    "    if messages > 0 then\n"                                                                   \
+    "      local function add()\n"                                                                 \
+    "        return redis.pcall('XADD', stream, 'MAXLEN', '~', decimal(messages), id .. '-0',\n"   \
+    "          'd', payload, 't', decimal(ms), 's', decimal(total))\n"                             \
+    "      end\n"                                                                                  \
+    "      local added = add()\n"                                                                  \
+    "      if type(added) == 'table' and added.err and string.find(added.err, 'equal or "          \
+    "smaller') then\n"                                                                             \
+    "        epoch = begin_epoch(stream)\n"                                                        \
+    "        added = add()\n"                                                                      \
+    "      end\n"                                                                                  \
+    "      if type(added) == 'table' and added.err then return added end\n"                        \
+    "      if last % 16 == 0 then trim(stream, total, messages, bytes, age, ms) end\n"             \
+    "    end\n"                                                                                    \
+    "    cursors[i] = epoch .. ':' .. id\n"                                                        \
+    "  end\n"                                                                                      \
+    "  if messages > 0 and age > 0 then redis.call('PEXPIRE', stream, decimal(age)) end\n"         \
+    "  redis.call('HSET', meta, 'epoch', epoch, 'last', decimal(last), 'bytes', decimal(total),\n" \
+    "    'limits', limits)\n"                                                                      \
+    "  if age > 0 then redis.call('PEXPIRE', meta, decimal(age + META_MS))\n"                      \
+    "  else redis.call('PERSIST', meta) end\n"                                                     \
+    "  return cursors\n"                                                                           \
+    "end\n"                                                                                        \
     "local function fanout_publish(keys, argv)\n"                                                  \
     "  local channel, payload = argv[1], argv[2]\n"                                                \
     "  if not payload or not string.match(channel, '^[a-z0-9_-]+:.') then\n"                       \
@@ -68,38 +107,9 @@
     "    local before = redis.call('GET', once)\n"                                                 \
     "    if before then return before .. ' duplicate' end\n"                                       \
     "  end\n"                                                                                      \
-    "  local known = redis.call('HMGET', meta, 'epoch', 'last', 'bytes', 'limits')\n"              \
-    "  local limits = (argv[3] or '') ~= '' and argv[3] or known[4] or '1000 4194304 86400000'\n"  \
-    "  local messages, bytes, age = string.match(limits, '^(%d+) (%d+) (%d+)$')\n"                 \
-    "  if not age then return redis.error_reply('ERR limits are three numbers') end\n"             \
-    "  messages, bytes, age = tonumber(messages), tonumber(bytes), tonumber(age)\n"                \
-    "  local now = redis.call('TIME')\n"                                                           \
-    "  local ms = now[1] * 1000 + math.floor(now[2] / 1000)\n"                                     \
-    "  local epoch, last = known[1], tonumber(known[2] or 0)\n"                                    \
-    "  local total = tonumber(known[3] or 0)\n"                                                    \
-    "  if not epoch then epoch = begin_epoch(stream) end\n"                                        \
-    "  local id = decimal(last + 1)\n"                                                             \
-    "  total = total + #payload + 32\n"                                                            \
-    "  if messages > 0 then\n"                                                                     \
-    "    local function add()\n"                                                                   \
-    "      return redis.pcall('XADD', stream, 'MAXLEN', '~', decimal(messages), id .. '-0',\n"     \
-    "        'd', payload, 't', decimal(ms), 's', decimal(total))\n"                               \
-    "    end\n"                                                                                    \
-    "    local added = add()\n"                                                                    \
-    "    if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller') "  \
-    "then\n"                                                                                       \
-    "      epoch = begin_epoch(stream)\n"                                                          \
-    "      added = add()\n"                                                                        \
-    "    end\n"                                                                                    \
-    "    if type(added) == 'table' and added.err then return added end\n"                          \
-    "    if (last + 1) % 16 == 0 then trim(stream, total, messages, bytes, age, ms) end\n"         \
-    "    if age > 0 then redis.call('PEXPIRE', stream, decimal(age)) end\n"                        \
-    "  end\n"                                                                                      \
-    "  redis.call('HSET', meta, 'epoch', epoch, 'last', id, 'bytes', decimal(total), 'limits', "   \
-    "limits)\n"                                                                                    \
-    "  if age > 0 then redis.call('PEXPIRE', meta, decimal(age + META_MS))\n"                      \
-    "  else redis.call('PERSIST', meta) end\n"                                                     \
-    "  local cursor = epoch .. ':' .. id\n"                                                        \
+    "  local cursors = record(stream, meta, argv[3] or '', {payload})\n"                           \
+    "  if cursors.err then return cursors end\n"                                                   \
+    "  local cursor = cursors[1]\n"                                                                \
     "  if once then redis.call('SET', once, cursor, 'PX', 600000) end\n"                           \
     "  local verb = argv[6] or VERB\n"                                                             \
     "  redis.call(verb, 'fanout:pub:' .. tag, cursor .. '\\n' .. payload)\n"                       \
@@ -163,6 +173,11 @@ const char *redis_script_text(enum redis_script script)
     };
 
     return texts[script];
+}
+
+const char *redis_script_publishing(void)
+{
+    return COMMON PUBLISH;
 }
 
 /* In a cluster the twin's name may have another slot than the keys, and be of this node all the same. */
