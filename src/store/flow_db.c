@@ -124,7 +124,9 @@ static void take_batch(struct flow_db *db)
         count += 1;
     }
     queue->count -= count;
-    memmove(queue->items, queue->items + count, queue->count * sizeof(*queue->items));
+    if (queue->count) {
+        memmove(queue->items, queue->items + count, queue->count * sizeof(*queue->items));
+    }
 }
 
 /* ---- the transaction ---- */

@@ -102,15 +102,39 @@ static const char *const texts[DB_STATEMENTS] = {
 
 /* ---- statements ---- */
 
+static bool is_no_room(int os)
+{
+    return os == ENOSPC || os == EFBIG || os == EDQUOT;
+}
+
+/* SQLite knows a full disk by ENOSPC only; else it must be asked what its two files met last, since
+ * errno may be another's by now. */
+static bool met_no_room(sqlite3 *sqlite)
+{
+    const int files[] = {SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER};
+    bool met = is_no_room(sqlite3_system_errno(sqlite));
+
+    for (size_t i = 0; i < COUNT_OF(files) && !met; i++) {
+        sqlite3_file *file = NULL;
+        int os = 0;
+        if (sqlite3_file_control(sqlite, "main", files[i], &file) == SQLITE_OK && file &&
+            file->pMethods) {
+            (void)file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &os);
+        }
+        met = is_no_room(os);
+    }
+    return met;
+}
+
 static int error_of(sqlite3 *sqlite, int code)
 {
-    int os = sqlite3_system_errno(sqlite);
-
     switch (code & 0xff) {
     case SQLITE_FULL:
         return -ENOSPC;
     case SQLITE_IOERR:
-        return os == ENOSPC || os == EFBIG || os == EDQUOT ? -ENOSPC : -EIO;
+        return (code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_TRUNCATE) && met_no_room(sqlite)
+                   ? -ENOSPC
+                   : -EIO;
     case SQLITE_NOMEM:
         return -ENOMEM;
     case SQLITE_CORRUPT:
