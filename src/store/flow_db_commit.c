@@ -138,16 +138,25 @@ static int put_ir(struct flow_db *db, const struct db_run *run, struct span ir)
 
 static int put_blob(struct flow_db *db, struct db_run *run, const struct flow_op *op)
 {
-    sqlite3_stmt *put = db_statement(db, DB_BLOB_PUT);
+    sqlite3_stmt *has = db_statement(db, DB_BLOB_HAS), *put = db_statement(db, DB_BLOB_PUT);
+    uint64_t first = run->row << DB_ROW_BITS;
     uint8_t ref[DB_REF_LEN];
 
     if (!commit_ref(op->id, ref) || run->blobs >= rows_max) {
         return -ENOSPC;
     }
-    db_bind_int(put, 1, (run->row << DB_ROW_BITS) + run->blobs++);
+    /* A loop may give the same result again and again. */
+    db_bind_blob(has, 1, span_of(ref, sizeof(ref)));
+    db_bind_int(has, 2, first);
+    db_bind_int(has, 3, first + run->blobs);
+    int r = db_step(db, has);
+    if (r) {
+        db_reset(has);
+        return r < 0 ? r : 0;
+    }
+    db_bind_int(put, 1, first + run->blobs++);
     db_bind_blob(put, 2, span_of(ref, sizeof(ref)));
     db_bind_text(put, 3, op->body);
-    db_bind_int(put, 4, run->row << DB_ROW_BITS);
     return db_run(db, put);
 }
 

@@ -33,6 +33,7 @@ enum db_statement {
     DB_LOG_TOKENS,
     DB_LOG_FIRST,
     DB_LOG_DELETE,
+    DB_BLOB_HAS,
     DB_BLOB_PUT,
     DB_BLOB_GET,
     DB_BLOB_DELETE,

@@ -17,10 +17,10 @@
 enum {
     SCHEMA_VERSION = 1,
     APPLICATION_ID = 0x66616e72, /* "fanr", for file(1) and for us. */
-    PAGE_BYTES = 4096,
+    PAGE_BYTES = 8192,           /* A run of seven nodes fits: a fifth less time than with 4096. */
     CACHE_KIB = 32768,
-    WAL_PAGES_MAX = 16384, /* Then a commit waits until they are in the database. */
-    BUSY_MS = 5000,        /* Somebody else's hand in the file, by sqlite3(1). */
+    WAL_PAGES_MAX = 8192, /* Then a commit waits until they are in the database. */
+    BUSY_MS = 5000,       /* Somebody else's hand in the file, by sqlite3(1). */
 };
 
 static const char schema[] =
@@ -80,8 +80,8 @@ static const char *const texts[DB_STATEMENTS] = {
     [DB_LOG_TOKENS] = "SELECT tokens FROM log WHERE id>=?1 AND id<?2 ORDER BY id",
     [DB_LOG_FIRST] = "SELECT id, first FROM log WHERE id>=?1 AND id<?2 ORDER BY id LIMIT 1",
     [DB_LOG_DELETE] = "DELETE FROM log WHERE id>=?1 AND id<?2",
-    [DB_BLOB_PUT] = "INSERT INTO blobs(id, ref, body) SELECT ?1,?2,?3 WHERE NOT EXISTS"
-                    " (SELECT 1 FROM blobs WHERE ref=?2 AND id>=?4 AND id<?1)",
+    [DB_BLOB_HAS] = "SELECT 1 FROM blobs WHERE ref=?1 AND id>=?2 AND id<?3",
+    [DB_BLOB_PUT] = "INSERT INTO blobs(id, ref, body) VALUES(?1,?2,?3)",
     [DB_BLOB_GET] = "SELECT body FROM blobs WHERE ref=?1 LIMIT 1",
     [DB_BLOB_DELETE] = "DELETE FROM blobs WHERE id>=?1 AND id<?2",
     [DB_LIST_ALL] = LIST_COLUMNS "?1=?1" LIST_ORDER,
@@ -425,6 +425,8 @@ int schema_open(struct flow_db *db, char why[FLOW_DB_WHY_MAX])
     int64_t last = 0;
     int r = 0;
 
+    /* Counting its memory would cost a lock for each piece. Refused when it is in use already. */
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     db->path = path_of(db->options.dir);
     if (db->options.dir) {
         r = lock(db, why);
