@@ -221,14 +221,14 @@ static int compile_parts(
         return refuse(compiler, "\"", span_str(op_names[op]), "\" wants an array of conditions");
     }
     made = mem_try_zalloc(sizeof(*made));
-    if (!made) {
+    struct condition **room = mem_try_zalloc((count + 1) * sizeof(*room));
+    if (!made || !room) {
+        mem_free(made);
+        mem_free(room);
         return -ENOMEM;
     }
     made->op = op;
-    made->parts = count ? mem_try_zalloc(count * sizeof(struct condition *)) : NULL;
-    if (count && !made->parts) {
-        err = -ENOMEM;
-    }
+    made->parts = room;
     while (!err && made->part_count < count) {
         const json_t *part = op == OP_NOT ? parts : json_array_get(parts, made->part_count);
         err = compile(compiler, part, &made->parts[made->part_count]);

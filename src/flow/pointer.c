@@ -58,8 +58,11 @@ static const json_t *get_member(const json_t *object, struct span segment)
     }
     if (segment.len <= sizeof(name)) {
         for (size_t i = 0; i < segment.len; i++) {
-            char c = (char)segment.data[i];
-            name[len++] = c != '~' ? c : segment.data[++i] == '0' ? '~' : '/';
+            uint8_t c = segment.data[i];
+            if (c == '~') {
+                c = segment.data[++i] == '0' ? '~' : '/';
+            }
+            name[len++] = (char)c;
         }
         return json_object_getn(object, name, len);
     }

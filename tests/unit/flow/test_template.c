@@ -185,6 +185,10 @@ static void nothing_larger_than_allowed_comes_out(void **state)
     json_decref(filled(alone, from, 101 * 1002, 0));
     json_decref(filled(text, from, 101 * 1004, 0));
 
+    /* Within text, what is escaped counts as it is written: ["\u0001\u0001"] and two quotes. */
+    assert_null(filled(json_of("'-{{/o}}'"), "{'o':['\\u0001\\u0001']}", 18, -E2BIG));
+    json_decref(filled(json_of("'-{{/o}}'"), "{'o':['\\u0001\\u0001']}", 19, 0));
+
     assert_null(filled(json_of("'abcdef'"), "{}", 7, -E2BIG));
     json_decref(filled(json_of("'abcdef'"), "{}", 8, 0));
     assert_null(filled(json_of("{'abcdef':1}"), "{}", 8, -E2BIG));
