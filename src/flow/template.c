@@ -175,6 +175,14 @@ struct filler {
     char *why;
 };
 
+static bool take(struct filler *filler, size_t bytes)
+{
+    bool enough = filler->left >= bytes;
+
+    filler->left -= enough ? bytes : 0;
+    return enough;
+}
+
 static int too_big(struct filler *filler, const struct place *place)
 {
     say_at(place, filler->why, "what comes out is too large or too deep");
@@ -230,11 +238,7 @@ static int append_value(
     if (err) {
         return err == -ENOMEM ? err : too_big(filler, place);
     }
-    if (out->len - before > filler->left) {
-        return too_big(filler, place);
-    }
-    filler->left -= out->len - before;
-    return 0;
+    return take(filler, out->len - before) ? 0 : too_big(filler, place);
 }
 
 static int append_pieces(
@@ -254,11 +258,9 @@ static int append_pieces(
             err = find_value(filler, &piece, place, &value);
             err = err ? err : append_value(filler, value, place, out);
             json_decref(value);
-        } else if (piece.text.len > filler->left) {
-            err = too_big(filler, place);
         } else {
-            filler->left -= piece.text.len;
-            err = bytes_append(out, piece.text.data, piece.text.len);
+            err = take(filler, piece.text.len) ? bytes_append(out, piece.text.data, piece.text.len)
+                                               : too_big(filler, place);
         }
     }
     return err;
@@ -283,10 +285,9 @@ static int fill_string(struct filler *filler, const json_t *string, const struct
         *ret_value = err ? NULL : value;
         return err;
     }
-    if (filler->left < 2) {
+    if (!take(filler, 2)) {
         return too_big(filler, place);
     }
-    filler->left -= 2;
     int err = append_pieces(filler, string_span(string), place, &text);
     if (!err) {
         *ret_value = json_stringn(text.len ? (const char *)text.data : "", text.len);
@@ -308,6 +309,9 @@ static int fill_array(struct filler *filler, const json_t *value, const struct p
     json_array_foreach(value, index, part)
     {
         struct place inner = {.parent = place, .index = index};
+        if (!take(filler, index > 0)) { /* A comma. */
+            return too_big(filler, &inner);
+        }
         int err = fill_value(filler, part, &inner, depth, &filled);
         err = err ? err : json_array_append_new(made, filled) ? -ENOMEM : 0;
         if (err) {
@@ -327,10 +331,10 @@ static int fill_object(struct filler *filler, const json_t *value, const struct 
     json_object_keylen_foreach((json_t *)value, key, key_len, part)
     {
         struct place inner = {.parent = place, .key = key, .key_len = key_len};
-        if (key_len > filler->left) {
+        /* The name, its quotes and a colon. */
+        if (!take(filler, key_len + 3)) {
             return too_big(filler, &inner);
         }
-        filler->left -= key_len;
         int err = fill_value(filler, part, &inner, depth, &filled);
         err = err ? err : json_object_setn_new(made, key, key_len, filled) ? -ENOMEM : 0;
         if (err) {
@@ -356,10 +360,9 @@ static int fill_value(struct filler *filler, const json_t *value, const struct p
         *ret_value = json_incref((json_t *)value);
         return 0;
     }
-    if (depth == 0 || filler->left < 2) {
+    if (depth == 0 || !take(filler, 2)) {
         return too_big(filler, place);
     }
-    filler->left -= 2;
     json_t *made = array ? json_array() : json_object();
     int err = !made   ? -ENOMEM
               : array ? fill_array(filler, value, place, depth - 1, made)

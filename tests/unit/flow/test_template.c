@@ -191,7 +191,10 @@ static void nothing_larger_than_allowed_comes_out(void **state)
 
     assert_null(filled(json_of("'abcdef'"), "{}", 7, -E2BIG));
     json_decref(filled(json_of("'abcdef'"), "{}", 8, 0));
-    assert_null(filled(json_of("{'abcdef':1}"), "{}", 8, -E2BIG));
+    assert_null(filled(json_of("{'abcdef':1}"), "{}", 11, -E2BIG));
+    json_decref(filled(json_of("{'abcdef':1}"), "{}", 12, 0));
+    assert_null(filled(json_of("[1,2,3]"), "{}", 6, -E2BIG));
+    json_decref(filled(json_of("[1,2,3]"), "{}", 7, 0));
     assert_null(filled(json_of("[[[]]]"), "{}", 5, -E2BIG));
 }
 
