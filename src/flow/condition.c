@@ -289,6 +289,16 @@ int condition_compile(
     return err;
 }
 
+size_t condition_parts(const struct condition *condition)
+{
+    size_t count = condition->op == OP_IN ? 1 + json_array_size(condition->value) : 1;
+
+    for (size_t i = 0; i < condition->part_count; i++) {
+        count += condition_parts(condition->parts[i]);
+    }
+    return count;
+}
+
 static bool contains(const json_t *found, const json_t *wanted)
 {
     size_t index;

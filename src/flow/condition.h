@@ -42,6 +42,9 @@ MUST_USE int condition_compile(
     const json_t *when, struct condition **ret_condition, char why[CONDITION_WHY_MAX]);
 void condition_free(struct condition *condition); /* NULL is fine. */
 
+/* How many parts it has: what asking it costs. */
+size_t condition_parts(const struct condition *condition);
+
 /* result may be NULL: nothing exists in it. */
 bool condition_holds(const struct condition *condition, const json_t *result);
 

@@ -9,6 +9,7 @@
  *     which WHEN (condition.h) holds, then sorted, then the first N; dropped are all others. `by`
  *     goes through an item. All kinds of values sort: null, false, true, numbers, strings, the rest;
  *     items without one come last. Equal ones keep their order.
+ *     Items times the parts of WHEN are at most 10 million.
  *
  *   aggregate  {"from"?:POINTER|[POINTER…], "op"?:OP, "field"?:POINTER}
  *     Of values: the items of the array that POINTER finds; or what each of at most 100 POINTERs

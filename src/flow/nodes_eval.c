@@ -140,6 +140,10 @@ static int eval_filter(struct eval *eval, json_t **ret_result)
         return err == -ENOMEM ? err : refuse(eval, why);
     }
     size_t total = json_array_size(items);
+    if (where && total > NODES_FILTER_MAX / condition_parts(where)) {
+        condition_free(where);
+        return refuse(eval, "where: its parts times the items are more than 10 million");
+    }
     struct item *selected = mem_try_alloc((total + 1) * sizeof(*selected));
     err = -ENOMEM;
     if (selected) {

@@ -5,6 +5,8 @@
 #include "flow/pointer.h"
 #include "flow/why.h"
 
+enum { SUGGESTIONS_MAX = 10 }; /* Faults that come with a node's name that may be meant. */
+
 /* Calls look's fn with everything a node of ours looks at by name. */
 static void look_at_node(
     const struct config_look *look, const char *place, const struct workflow_node *node)
@@ -113,9 +115,9 @@ static const char *check_reference(void *ctx, struct span pointer)
     }
     uint32_t found = workflow_find(workflow, id);
     if (found == UINT32_MAX) {
-        /* What is no more told, only counted, needs no suggestion. */
-        bool told = references->faults->count < WORKFLOW_FAULTS_MAX;
-        for (uint32_t i = 0; told && i < workflow->node_count; i++) {
+        /* A definition made to cost would have us look for thousands of times. */
+        bool worth = references->faults->count < SUGGESTIONS_MAX;
+        for (uint32_t i = 0; worth && i < workflow->node_count; i++) {
             nearest_try(&nearest, id, workflow->nodes[i].id);
         }
         if (!nearest.name[0]) {

@@ -223,6 +223,15 @@ static void depth_is_bounded(void **state)
     assert_refused(deeper, "more than 16 levels");
 }
 
+static void parts_are_counted(void **state)
+{
+    (void)state;
+    struct condition *condition =
+        compiled(json_of("{'all':['/a in [1,2,3]',{'not':'/b exists'},{'any':[]}]}"));
+    assert_int_equal(condition_parts(condition), 1 + 4 + 2 + 1);
+    condition_free(condition);
+}
+
 /* A filter asks for each of its items: that product must stay small. */
 static void the_number_of_parts_is_bounded(void **state)
 {
@@ -275,6 +284,7 @@ int main(void)
         cmocka_unit_test(what_is_no_condition_is_refused_with_a_sentence),
         cmocka_unit_test(a_sentence_stays_text_whatever_it_quotes),
         cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(parts_are_counted),
         cmocka_unit_test(the_number_of_parts_is_bounded),
         cmocka_unit_test(without_memory_nothing_is_left_behind),
     };

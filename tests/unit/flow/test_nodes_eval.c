@@ -108,6 +108,33 @@ static void filter_limits_after_it_sorted(void **state)
         "{'count':2,'dropped':0,'items':[3,4]}");
 }
 
+/* One thread serves all runs: none may keep it for long. */
+static void filter_refuses_work_without_end(void **state)
+{
+    (void)state;
+    char why[NODES_WHY_MAX] = "";
+    json_t *made = NULL, *items = json_array(), *values = json_array();
+    for (int i = 0; i < 20000; i++) {
+        assert_int_equal(json_array_append_new(items, json_integer(i)), 0);
+    }
+    for (int i = 0; i < 499; i++) {
+        assert_int_equal(json_array_append_new(values, json_integer(i)), 0);
+    }
+    json_t *root = json_pack("{s:o}", "payload", items);
+    struct workflow_node node = node_of("filter", "{'where':{'pointer':'','op':'in'}}");
+    json_t *where = json_object_get(node.config, "where");
+    assert_int_equal(json_object_set_new(where, "value", values), 0);
+    assert_int_equal(nodes_eval(&node, root, NULL, 1000000, &made, why), 0);
+    assert_int_equal(json_integer_value(json_object_get(made, "count")), 499);
+    json_decref(made);
+    made = NULL;
+    assert_int_equal(json_array_append_new(items, json_null()), 0);
+    assert_int_equal(nodes_eval(&node, root, NULL, 1000000, &made, why), -EINVAL);
+    assert_non_null(strstr(why, "10 million"));
+    json_decref(root);
+    json_decref(node.config);
+}
+
 static void filter_wants_an_array(void **state)
 {
     (void)state;
@@ -242,6 +269,7 @@ int main(void)
         cmocka_unit_test(filter_keeps_what_its_condition_holds_for),
         cmocka_unit_test(filter_sorts_stably_and_leaves_what_has_no_key_to_the_end),
         cmocka_unit_test(filter_limits_after_it_sorted),
+        cmocka_unit_test(filter_refuses_work_without_end),
         cmocka_unit_test(filter_wants_an_array),
         cmocka_unit_test(aggregate_collects_what_the_predecessors_gave),
         cmocka_unit_test(aggregate_collects_what_its_pointers_find),
