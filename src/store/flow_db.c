@@ -77,6 +77,7 @@ static void refuse(enum db_request_kind kind, void *request, int err)
         REFUSE(flow_list);
         break;
     case DB_REQUEST_SHELF:
+    case DB_REQUEST_SHELF_WRITE:
         REFUSE(flow_shelf);
         break;
     }
@@ -92,13 +93,10 @@ static void ask(struct flow_db *db, enum db_request_kind kind, void *request)
     }
 }
 
+/* Known without looking into the request: once that is answered it may be gone. */
 static bool is_write(const struct db_request *item)
 {
-    if (item->kind == DB_REQUEST_SHELF) {
-        const struct flow_shelf *shelf = item->request;
-        return shelf->act == FLOW_SHELF_PUT || shelf->act == FLOW_SHELF_DELETE;
-    }
-    return item->kind == DB_REQUEST_COMMIT;
+    return item->kind == DB_REQUEST_COMMIT || item->kind == DB_REQUEST_SHELF_WRITE;
 }
 
 /* Reads are carried out behind all writes of their batch, so they see all that came before them,
@@ -114,13 +112,13 @@ static void take_batch(struct flow_db *db)
     while (count < queue->count && count < BATCH_MAX) {
         const struct db_request *item = &queue->items[count];
         bool shelf = item->kind == DB_REQUEST_SHELF;
-        if (shelf && shelf_read && is_write(item)) {
+        if (shelf_read && item->kind == DB_REQUEST_SHELF_WRITE) {
             break;
         }
         if (queue_push(batch, item->kind, item->request) < 0) {
             break;
         }
-        shelf_read = shelf_read || (shelf && !is_write(item));
+        shelf_read = shelf_read || shelf;
         count += 1;
     }
     queue->count -= count;
@@ -257,6 +255,7 @@ static void read_batch(struct flow_db *db)
             read_shelf(db, request);
             break;
         case DB_REQUEST_COMMIT:
+        case DB_REQUEST_SHELF_WRITE:
             break;
         }
     }
@@ -370,7 +369,9 @@ static void port_list(void *ctx, struct flow_list *list)
 
 static void port_shelf(void *ctx, struct flow_shelf *shelf)
 {
-    ask(ctx, DB_REQUEST_SHELF, shelf);
+    bool write = shelf->act == FLOW_SHELF_PUT || shelf->act == FLOW_SHELF_DELETE;
+
+    ask(ctx, write ? DB_REQUEST_SHELF_WRITE : DB_REQUEST_SHELF, shelf);
 }
 
 static void port_release_task(

@@ -277,7 +277,8 @@ enum db_request_kind {
     DB_REQUEST_APPROVAL,
     DB_REQUEST_EVENTS,
     DB_REQUEST_LIST,
-    DB_REQUEST_SHELF,
+    DB_REQUEST_SHELF,       /* A question … */
+    DB_REQUEST_SHELF_WRITE, /* … and a change. */
 };
 
 struct db_request {
