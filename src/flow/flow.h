@@ -45,6 +45,7 @@ struct flow_options {
 struct flow_needs {
     const struct flow_store *store;
     const struct flow_http_client *http; /* NULL: http nodes fail. */
+    uint64_t (*clock_us)(void);          /* Monotonic, for step_us; NULL: it is not measured. */
 };
 
 /* Gives a flow. Its part for the store is flow_events_in(). */
@@ -102,7 +103,7 @@ struct flow_stats {
     bool up; /* The store can be used. */
     char why[256];
     uint64_t runs_started, runs_completed, runs_failed, runs_cancelled;
-    uint64_t nodes_completed, nodes_failed, nodes_retried, nodes_skipped;
+    uint64_t nodes_completed, nodes_failed, nodes_retried;
     uint64_t tokens_emitted, tokens_consumed;
     uint64_t signals, signals_stale, signals_dead;
     uint64_t tasks, tasks_stale, tasks_dead;
