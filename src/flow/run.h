@@ -50,7 +50,8 @@
  *   -ENOMEM      the run is not to be used any more
  *
  * Several steps may go into the same changes, and so into one commit: tokens that are consumed
- * come first in it, all else is in the order of the steps, and the last header is the right one.
+ * come first in it (those that it emitted itself behind their emit), all else is in the order of
+ * the steps, and the last header is the right one.
  * What is refused behind a step that is not committed yet is not refused for good: ask again when
  * it is.
  */

@@ -72,13 +72,27 @@ static struct span token_of(struct run_step *step, uint32_t node)
     return span_of(text->data, text->len);
 }
 
+/* Did an earlier step of these changes emit the token of the last op? */
+static bool emitted_here(const struct changes *changes)
+{
+    const struct flow_op *last = &changes->ops[changes->count - 1];
+
+    for (const struct flow_op *op = changes->ops; op < last; op++) {
+        if (op->kind == FLOW_EMIT && span_equal(op->id, last->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void step_consume(struct run_step *step, uint32_t node)
 {
     struct changes *changes = step->changes;
     struct span token = token_of(step, node);
 
     step_op(step, &(struct flow_op){.kind = FLOW_CONSUME, .id = token});
-    if (step->err) {
+    step->run->consumes++;
+    if (step->err || emitted_here(changes)) {
         return;
     }
     /* A store that sees a used token refuses the whole commit, and had better not begun it. */
@@ -86,7 +100,6 @@ void step_consume(struct run_step *step, uint32_t node)
     memmove(&changes->ops[step->consume_at + 1], &changes->ops[step->consume_at],
         (changes->count - 1 - step->consume_at) * sizeof(op));
     changes->ops[step->consume_at++] = op;
-    step->run->consumes++;
 }
 
 void step_emit(struct run_step *step, uint32_t node)

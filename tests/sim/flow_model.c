@@ -200,6 +200,17 @@ static void apply(struct model *model, const struct flow_op *op)
     }
 }
 
+static bool emitted_in(const struct changes *changes, uint32_t before)
+{
+    for (uint32_t i = 0; i < before; i++) {
+        if (changes->ops[i].kind == FLOW_EMIT &&
+            span_equal(changes->ops[i].id, changes->ops[before].id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int model_commit(
     struct model *model, uint64_t version, const struct changes *changes, uint64_t *ret_version)
 {
@@ -212,7 +223,8 @@ int model_commit(
     for (uint32_t i = 0; i < changes->count; i++) {
         const struct flow_op *op = &changes->ops[i];
         if (op->kind == FLOW_CONSUME) {
-            CHECK(i == 0 || changes->ops[i - 1].kind == FLOW_CONSUME); /* First of all. */
+            /* First of all, or it came to be in this very commit. */
+            CHECK(i == 0 || changes->ops[i - 1].kind == FLOW_CONSUME || emitted_in(changes, i));
             const struct model_token *token = find_token(model, op->id);
             if (token && token->consumed) {
                 CHECK(i == 0); /* Only the step's own token may be late. */

@@ -201,6 +201,28 @@ static void steps_in_one_commit_consume_first(void **state)
     rig_fini(&rig);
 }
 
+/* Nobody else can have used that one. */
+static void a_token_that_the_commit_emits_itself_is_consumed_behind_that(void **state)
+{
+    struct rig rig;
+    struct run_result result = {
+        .ref = "sha256:0000000000000000000000000000000000000000000000000000000000000000"};
+
+    (void)state;
+    rig_start(&rig, "[" NODE("a") "," NODE("b") "," NODE("c") "]", "[" EDGE("a", "b") "]");
+    changes_reset(&rig.changes);
+    assert_int_equal(
+        run_complete(rig.run, span_str("r:a:1:1"), &result, rig.now_ms, &rig.changes), 0);
+    assert_int_equal(
+        run_fail(rig.run, span_str("r:c:1:1"), "no", true, rig.now_ms, &rig.changes), 0);
+    assert_string_equal(rig_ops(&rig),
+        "CONSUME r:a:1:1; CONSUME r:c:1:1; UNQUEUE a@function; EMIT r:b:1:1; QUEUE b@function; "
+        "OUTPUT a; NODE a; NODE b; HEADER 2; EVENT node_completed a; EVENT node_started b; "
+        "UNQUEUE c@function; CONSUME r:b:1:1; UNQUEUE b@function; NODE c; NODE b; HEADER 0; "
+        "EVENT node_failed c; EVENT workflow_failed c; CLOSE failed");
+    rig_fini(&rig);
+}
+
 static void the_task_says_all_that_a_worker_needs(void **state)
 {
     struct rig rig;
@@ -308,6 +330,7 @@ int main(void)
         cmocka_unit_test(a_thousand_nodes_are_skipped_in_one_step),
         cmocka_unit_test(a_token_is_used_once_and_nothing_else_is_a_token),
         cmocka_unit_test(steps_in_one_commit_consume_first),
+        cmocka_unit_test(a_token_that_the_commit_emits_itself_is_consumed_behind_that),
         cmocka_unit_test(the_task_says_all_that_a_worker_needs),
         cmocka_unit_test(names_that_are_none_are_refused),
         cmocka_unit_test(every_step_survives_a_lack_of_memory_anywhere),
