@@ -236,8 +236,8 @@ int run_token(const struct run *run, struct span token, uint32_t *ret_node)
     if (visit != node->visit) {
         return visit < node->visit ? -EALREADY : -EINVAL;
     }
-    if (node->state == NODE_IDLE) { /* A loop is to begin it again. */
-        return -EALREADY;
+    if (node->state == NODE_IDLE || node->state == NODE_SKIPPED) {
+        return -EALREADY; /* Of an earlier round of a loop: its attempts are forgotten. */
     }
     if (attempt != node->attempt) {
         return attempt < node->attempt ? -EALREADY : -EINVAL;

@@ -19,7 +19,7 @@
 #include "base/check.h"
 #include "tests/sim/flow_scene.h"
 
-enum { RUNS_DEFAULT = 400 };
+enum { RUNS_DEFAULT = 300 };
 
 static uint64_t seed_now;
 

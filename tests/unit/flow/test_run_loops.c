@@ -123,6 +123,27 @@ static void a_join_within_a_body_waits_again_in_each_round(void **state)
     rig_fini(&rig);
 }
 
+/* It began in the first round and is skipped in the second: a late signal is late, and no poison. */
+static void a_token_of_an_earlier_round_stays_used_up(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_start(&rig, "[" NODE("a") "," NODE("b") "," NODE("c") "]",
+        "[{\"from\":\"a\",\"to\":\"b\",\"when\":\"/x < 5\"}," EDGE(
+            "b", "c") ","
+                      "{\"from\":\"a\",\"to\":\"c\",\"when\":\"always\"}," LOOP("c", "a", "1") "]");
+    complete(&rig, "a", 1, "{\"x\":1}");
+    complete(&rig, "b", 1, "1");
+    complete(&rig, "c", 1, "1");
+    assert_int_equal(rig_complete(&rig, "r:b:1:1", "1"), -EALREADY);
+    complete(&rig, "a", 2, "{\"x\":9}");
+    assert_string_equal(rig_state(&rig, "b"), "skipped");
+    assert_int_equal(rig_complete(&rig, "r:b:1:1", "1"), -EALREADY);
+    assert_int_equal(rig_complete(&rig, "r:b:2:1", "1"), -EINVAL);
+    rig_fini(&rig);
+}
+
 static void a_failure_may_go_round_a_loop(void **state)
 {
     struct rig rig;
@@ -178,6 +199,7 @@ int main(void)
         cmocka_unit_test(an_inner_loop_counts_anew_in_each_round_of_the_outer),
         cmocka_unit_test(a_condition_ends_a_loop_early),
         cmocka_unit_test(a_join_within_a_body_waits_again_in_each_round),
+        cmocka_unit_test(a_token_of_an_earlier_round_stays_used_up),
         cmocka_unit_test(a_failure_may_go_round_a_loop),
         cmocka_unit_test(a_loop_without_end_fails_the_run_at_the_bound_of_tokens),
     };
