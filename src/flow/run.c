@@ -1,7 +1,6 @@
 #include "flow/run.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -254,8 +253,16 @@ int run_token(const struct run *run, struct span token, uint32_t *ret_node)
 
 int run_token_id(const struct run *run, uint32_t node, struct bytes *out)
 {
-    return bytes_appendf(out, "%s:%s:%u:%u", run->id, run_workflow_node(run, node)->id,
-        run->nodes[node].visit, run->nodes[node].attempt);
+    struct run_writer w = {.out = out};
+
+    put_raw(&w, run->id);
+    put_raw(&w, ":");
+    put_raw(&w, run_workflow_node(run, node)->id);
+    put_raw(&w, ":");
+    put_digits(&w, run->nodes[node].visit);
+    put_raw(&w, ":");
+    put_digits(&w, run->nodes[node].attempt);
+    return w.err;
 }
 
 bool run_wants_value(const struct run *run, uint32_t node)

@@ -52,3 +52,53 @@ int text_append_json(struct bytes *out, struct span text, size_t max)
     bytes_fini(&clean);
     return err;
 }
+
+void put_raw(struct run_writer *w, const char *text)
+{
+    if (!w->err) {
+        w->err = bytes_append_str(w->out, text);
+    }
+}
+
+void put_digits(struct run_writer *w, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    if (!w->err) {
+        w->err = bytes_append(w->out, digits + at, sizeof(digits) - at);
+    }
+}
+
+static void put_name(struct run_writer *w, const char *name)
+{
+    put_raw(w, ",\"");
+    put_raw(w, name);
+    put_raw(w, "\":");
+}
+
+void put_number(struct run_writer *w, const char *name, uint64_t value)
+{
+    put_name(w, name);
+    put_digits(w, value);
+}
+
+void put_text(struct run_writer *w, const char *name, const char *text)
+{
+    put_name(w, name);
+    if (!w->err) {
+        w->err = json_append_string(w->out, text, strlen(text));
+    }
+}
+
+void put_clean(struct run_writer *w, const char *name, struct span text, size_t max)
+{
+    put_name(w, name);
+    if (!w->err) {
+        w->err = text_append_json(w->out, text, max);
+    }
+}
