@@ -11,7 +11,8 @@ static const struct {
     const char *help;
 } roles[] = {
     {"serve", role_serve, "the gateway: clients connect here"},
-    {"demo", role_demo, "a gateway to try out, with a page at http://127.0.0.1:8084/"},
+    {"coordinator", role_coordinator, "runs workflows and publishes what happens in them"},
+    {"demo", role_demo, "a gateway and a coordinator to try out, with a page at http://127.0.0.1:8084/"},
     {"pub", role_pub, "publish from a terminal, over HTTP or Redis"},
     {"sub", role_sub, "watch channels from a terminal"},
     {"bench", role_bench, "load a gateway and report latency, loss and cost"},
@@ -25,7 +26,7 @@ static void print_help(FILE *out)
                  "Delivers every event to everyone who should see it, once, in order, fast,\n"
                  "and says so when it could not.\n\nCommands\n");
     for (size_t i = 0; i < COUNT_OF(roles); i++) {
-        fprintf(out, "  %-8s %s\n", roles[i].name, roles[i].help);
+        fprintf(out, "  %-11s %s\n", roles[i].name, roles[i].help);
     }
     fprintf(out, "\n`fanout COMMAND --help` lists the options of one.\n");
 }

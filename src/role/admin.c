@@ -26,12 +26,15 @@ void admin_ready(struct http_exchange *x)
 {
     const struct conn_server *server = x->app;
     const struct gateway_shard *gs = gateway_shard_of(server);
-    char text[BROKER_WHY_MAX + 32];
+    char text[COORDINATOR_WHY_MAX + 32];
 
     if (server->draining) {
         reply_text(x, 503, "not ready: draining");
     } else if (!gs->broker_up) {
         snprintf(text, sizeof(text), "not ready: %s", gs->broker_why);
+        reply_text(x, 503, text);
+    } else if (gs->gateway->coordinator && !gs->coordinator_up) {
+        snprintf(text, sizeof(text), "not ready: %s", gs->coordinator_why);
         reply_text(x, 503, text);
     } else {
         reply_text(x, 200, "ready");

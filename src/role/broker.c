@@ -379,7 +379,7 @@ static bool any_shared(const struct core_settings *settings)
     return false;
 }
 
-static struct redis_options options_of(const struct config_redis *redis, struct redis_mapping *rows)
+struct redis_options broker_redis_options(const struct config_redis *redis)
 {
     struct redis_options options = redis_options_default();
 
@@ -404,6 +404,13 @@ static struct redis_options options_of(const struct config_redis *redis, struct 
     options.reconnect_min_ms = (uint32_t)redis->reconnect_min_ms;
     options.reconnect_max_ms = (uint32_t)redis->reconnect_max_ms;
     options.buffer_bytes = redis->buffer_bytes;
+    return options;
+}
+
+static struct redis_options options_of(const struct config_redis *redis, struct redis_mapping *rows)
+{
+    struct redis_options options = broker_redis_options(redis);
+
     for (uint32_t i = 0; i < redis->mappings.count; i++) {
         const struct config_mapping *from = &redis->mappings.items[i];
         if (from->origin) { /* The built-in ones are the link's own. */

@@ -11,9 +11,11 @@
 #include "base/bytes.h"
 #include "core/publication.h"
 #include "link/redis_link.h"
+#include "link/redis_options.h"
 
 struct broker;
 struct config;
+struct config_redis;
 struct gateway;
 struct store_read;
 
@@ -39,6 +41,9 @@ void broker_read(struct broker *broker, uint16_t from, struct store_read *letter
 void broker_renew(struct broker *broker, struct span name, struct cursor last);
 
 void broker_stats(const struct broker *broker, struct redis_stats *ret_stats);
+
+/* How Redis is reached, mappings excepted. Its strings are the configuration's. */
+struct redis_options broker_redis_options(const struct config_redis *redis);
 
 /* "redis://host:port" or what embedded means, for the start line. Valid until the next call. */
 const char *broker_describe(const struct config *config);

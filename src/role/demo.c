@@ -1,10 +1,12 @@
-/* `fanout demo`: the gateway as `fanout serve` runs it, with a page to try it out. */
+/* `fanout demo`: the gateway as `fanout serve` runs it and a coordinator, with a page to try them out. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/attr.h"
 #include "base/check.h"
+#include "role/admin.h"
 #include "role/broker.h"
+#include "role/coordinator.h"
 #include "role/gateway.h"
 #include "role/gateway_listen.h"
 #include "role/page.h"
@@ -20,21 +22,38 @@ static const struct route page_routes[] = {
     {"/app.js", ROUTE_GET, page_handler},
     {"/icon.svg", ROUTE_GET, page_handler},
     {"/favicon.ico", ROUTE_GET, page_handler},
+    {0},
 };
 
 enum { ROUTES_MAX = 64 };
 
-/* The gateway's rows, then the page's, then the row of zeroes that ends the table. */
+static void add_rows(struct route out[ROUTES_MAX], size_t *count, const struct route *rows)
+{
+    for (; rows->pattern; rows++) {
+        CHECK(*count + 1 < ROUTES_MAX);
+        out[(*count)++] = *rows;
+    }
+}
+
+static bool is_health(const struct route *row)
+{
+    return row->handler == admin_healthz;
+}
+
+/* Where both have a path the first row is found: a run's events are asked of the coordinator, which leaves
+ * those it does not know to the gateway; how the gateway is, is the gateway's to say. */
 static void join_routes(struct route out[ROUTES_MAX])
 {
     size_t count = 0;
 
-    while (serve_routes[count].pattern) {
-        count += 1;
+    for (const struct route *row = serve_routes; row->pattern; row++) {
+        if (is_health(row)) {
+            out[count++] = *row;
+        }
     }
-    CHECK(count + COUNT_OF(page_routes) < ROUTES_MAX);
-    memcpy(out, serve_routes, count * sizeof(*out));
-    memcpy(out + count, page_routes, sizeof(page_routes));
+    add_rows(out, &count, coordinator_routes);
+    add_rows(out, &count, serve_routes);
+    add_rows(out, &count, page_routes);
 }
 
 /* Where a browser on this machine finds us; empty when we listen on unix sockets alone. */
@@ -78,9 +97,11 @@ static void greet(const struct gateway *gateway)
         printf("\nThe fanout demo is running. Open its page in a browser:\n\n"
                "  Page     %s/%s\n"
                "  Publish  curl -d '{\"channel\":\"user:alice\",\"data\":{\"message\":\"hello\"}}' "
-               "%s/api/v1/publish\n",
+               "%s/api/v1/publish\n"
+               "  Run      curl -H 'X-User-ID: alice' -d "
+               "'{\"tag\":\"flight-search\",\"inputs\":{\"city\":\"NYC\"}}' %s/api/v1/runs\n",
             base, strcmp(page_kind, "app") == 0 ? "" : "   (the plain one: built without Node)",
-            base);
+            base, base);
     } else {
         gateway_listen_text(config, 0, listen, sizeof(listen));
         printf(
@@ -93,11 +114,12 @@ static void greet(const struct gateway *gateway)
 }
 
 static const char help_head[] =
-    "fanout demo: a gateway to try out, with a page that shows what it does\n"
+    "fanout demo: a gateway and a coordinator to try out, with a page that shows what they do\n"
     "\n"
     "Usage: fanout demo [flags]\n"
     "\n"
-    "It is `fanout serve` with a page at /; the address is printed at the start.\n"
+    "It is `fanout serve` with a page at /; the address is printed at the start. The API of\n"
+    "`fanout coordinator` is on the same port, with sample workflows.\n"
     "\n"
     "Examples\n"
     "  fanout demo\n"
@@ -108,8 +130,14 @@ int role_demo(int argc, char **argv)
 {
     static struct route routes[ROUTES_MAX];
     static const struct gateway_role demo = {
-        .name = "demo", .routes = routes, .started = greet, .help = help_head};
+        .name = "demo",
+        .settings = CONFIG_DEMO,
+        .routes = routes,
+        .started = greet,
+        .help = help_head,
+        .coordinates = true,
+    };
 
     join_routes(routes);
-    return serve_run(&demo, CONFIG_DEMO, argc, argv);
+    return serve_run(&demo, argc, argv);
 }

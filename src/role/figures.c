@@ -8,6 +8,7 @@
 #include "ctl/metrics.h"
 #include "ctl/stats.h"
 #include "role/broker.h"
+#include "role/coordinator_figures.h"
 #include "role/gateway.h"
 #include "store/store.h"
 #include "role/gather.h"
@@ -25,6 +26,7 @@ struct figures_part {
     struct shared shared; /* Counters only. */
     bool has_redis;
     struct redis_stats redis;
+    struct figures_flow flow; /* In one part of all. */
 };
 
 static uint64_t furthest_behind(const struct shard *shard)
@@ -286,6 +288,9 @@ static struct figures *add_up(const struct gateway_shard *gs, const struct gathe
             put_redis(&f->broker, &part->redis);
             put_history(&f->shared, &part->redis);
         }
+        if (part->flow.on) {
+            f->flow = part->flow;
+        }
         f->process.open_fds += f->process.open_fds >= 0 ? part->open_fds : 0;
     }
     return f;
@@ -318,22 +323,50 @@ static void answer_stats(struct gateway_shard *gs, struct http_exchange *x, stru
     answer(gs, x, gather, stats_append, "application/json");
 }
 
-static void ask(struct http_exchange *x, const struct gather_question *question)
+static void ask(struct http_exchange *x, const struct gather_question *question,
+    const struct figures_flow *flow)
 {
     struct gather *gather = gather_create(x, question, GATHER_ALL);
 
-    if (gather) {
-        gather_send(gather);
+    if (!gather) {
+        return;
+    }
+    if (flow) {
+        struct figures_part *part = (struct figures_part *)gather_part(gather, 0);
+        part->flow = *flow;
+    }
+    gather_send(gather);
+}
+
+static const struct gather_question metrics_question = {
+    .part_size = sizeof(struct figures_part), .weight = 1, .fill = fill, .answer = answer_metrics};
+
+/* The coordinator's figures are here: the shards' come next. */
+static void hear_flow(struct gateway_shard *gs, uint64_t peer, const struct figures_flow *flow)
+{
+    struct client *client = conn_client_find(gs->server, peer);
+    struct http_exchange *x =
+        client && client->session ? http_session_exchange(client->session) : NULL;
+
+    gs->gather_weight -= metrics_question.weight;
+    if (x) {
+        ask(x, &metrics_question, flow);
     }
 }
 
 void figures_metrics(struct http_exchange *x)
 {
-    static const struct gather_question question = {.part_size = sizeof(struct figures_part),
-        .weight = 1,
-        .fill = fill,
-        .answer = answer_metrics};
-    ask(x, &question);
+    struct gateway_shard *gs = gateway_shard_of(x->app);
+
+    if (!gs->gateway->coordinator) {
+        ask(x, &metrics_question, NULL);
+    } else if (gs->gather_weight + metrics_question.weight > GATHER_WEIGHT_MAX) {
+        http_reply_error(x, 503, "busy", "too many such requests are being answered; try again");
+    } else if (coordinator_figures_ask(gs, x->peer, hear_flow) != 0) {
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
+    } else {
+        gs->gather_weight += metrics_question.weight;
+    }
 }
 
 void figures_stats(struct http_exchange *x)
@@ -342,5 +375,5 @@ void figures_stats(struct http_exchange *x)
         .weight = 1,
         .fill = fill,
         .answer = answer_stats};
-    ask(x, &question);
+    ask(x, &question, NULL);
 }

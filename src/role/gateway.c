@@ -1,7 +1,6 @@
 #include "role/gateway.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "role/broker.h"
+#include "role/coordinator.h"
+#include "role/gateway_drain.h"
 #include "role/gateway_listen.h"
 #include "role/gateway_store.h"
 #include "role/gateway_options.h"
@@ -122,7 +123,7 @@ static void stop_shard(struct shard *shard, struct mail_call *call)
     mem_free(call);
 }
 
-static void stop_all(struct gateway *gateway)
+void gateway_stop_all(struct gateway *gateway)
 {
     for (uint16_t i = 0; i < gateway->shard_count; i++) {
         struct mail_call *call = mem_zalloc(sizeof(*call));
@@ -133,7 +134,12 @@ static void stop_all(struct gateway *gateway)
 void gateway_abort(struct gateway *gateway, int exit_code)
 {
     gateway->exit_code = exit_code;
-    stop_all(gateway);
+    gateway_stop_all(gateway);
+}
+
+static const char *gateway_describe(const struct gateway *gateway)
+{
+    return gateway->with->no_clients ? "-" : broker_describe(gateway->snapshot->config);
 }
 
 static void announce_start(struct gateway *gateway)
@@ -143,13 +149,15 @@ static void announce_start(struct gateway *gateway)
     gateway_listen_text(gateway->snapshot->config, gateway->port, listen, sizeof(listen));
     LOG(LOG_INFO, "start", LOG_S("role", gateway->role), LOG_S("version", FANOUT_VERSION),
         LOG_S("listen", listen), LOG_U("shards", gateway->shard_count),
-        LOG_S("broker", gateway->broker ? "redis" : "embedded"),
-        LOG_S("broker_detail", broker_describe(gateway->snapshot->config)),
+        LOG_S("broker", gateway->broker             ? "redis"
+                        : gateway->with->no_clients ? "-"
+                                                    : "embedded"),
+        LOG_S("broker_detail", gateway_describe(gateway)),
         LOG_U("connections_max", gateway->snapshot->options.connections_max),
         LOG_F("ready_ms", (double)(clock_now_ns() - gateway->started_ns) / 1e6));
     notify_service("READY=1\nSTATUS=serving");
-    if (gateway->started) {
-        gateway->started(gateway);
+    if (gateway->with->started) {
+        gateway->with->started(gateway);
     }
 }
 
@@ -161,91 +169,17 @@ static void hear_started(struct shard *shard, struct mail_call *call)
     gateway->started_count += 1;
     gateway->start_error = gateway->start_error ? gateway->start_error : report->err;
     mem_free(report);
-    if (gateway->started_count < gateway->shard_count) {
+    if (gateway->started_count < gateway_part_count(gateway)) {
         return;
     }
     if (gateway->start_error) {
-        LOG(LOG_ERROR, "start.failed", LOG_S("error", strerror(-gateway->start_error)));
+        if (gateway->start_error != -ECANCELED) { /* Else it was said already. */
+            LOG(LOG_ERROR, "start.failed", LOG_S("error", strerror(-gateway->start_error)));
+        }
         gateway_abort(gateway, 1);
         return;
     }
     announce_start(gateway);
-}
-
-/* ---- draining ---- */
-
-static void drain_shard(struct shard *shard, struct mail_call *call)
-{
-    struct gateway_shard *gs = gateway_of_shard(shard);
-
-    /* Half the time for the close frames, half for the slow to take what is theirs. */
-    conn_server_drain(gs->server, gs->snapshot->config->drain_timeout_ms / 2);
-    mem_free(call);
-}
-
-static void hear_drained(struct shard *shard, struct mail_call *call)
-{
-    struct gateway *gateway = gateway_of_shard(shard)->gateway;
-
-    mem_free(call);
-    gateway->drained_count += 1;
-    if (gateway->drained_count == gateway->shard_count) {
-        LOG(LOG_INFO, "drained");
-        stop_all(gateway);
-    }
-}
-
-static void drain_expired(struct timer *timer, void *ctx)
-{
-    struct gateway *gateway = ctx;
-
-    (void)timer;
-    LOG(LOG_WARN, "drain.timeout", LOG_U("connections", gauge_value(&gateway->connections)));
-    stop_all(gateway);
-}
-
-/* A supervisor may tell the process and its group: what comes this close behind is the same signal. */
-#define SAME_SIGNAL_NS 500000000ull
-
-static void begin_drain(struct gateway *gateway, int signal)
-{
-    gateway->draining = true;
-    gateway->drain_began_ns = loop_now_ns(gateway->shards[0].loop);
-    gateway_unlisten(gateway);
-    LOG(LOG_INFO, "drain", LOG_S("signal", strsignal(signal)),
-        LOG_U("connections", gauge_value(&gateway->connections)),
-        LOG_U("timeout_ms", gateway->snapshot->config->drain_timeout_ms));
-    notify_service("STOPPING=1\nSTATUS=draining");
-    timer_start(gateway->shards[0].loop, &gateway->drain_timer,
-        gateway->snapshot->config->drain_timeout_ms, drain_expired, gateway);
-    for (uint16_t i = 0; i < gateway->shard_count; i++) {
-        struct mail_call *call = mem_zalloc(sizeof(*call));
-        gateway_call(&gateway->shards[0], i, drain_shard, call);
-    }
-}
-
-static void on_signal(void *ctx, uint64_t id, uint32_t events)
-{
-    struct gateway *gateway = ctx;
-    int signal;
-
-    (void)id;
-    (void)events;
-    while ((signal = signals_take(gateway->signal_fd)) != 0) {
-        if (signal == SIGHUP) {
-            gateway_reload(gateway);
-        } else if (signal == SIGTERM || signal == SIGINT) {
-            if (gateway->draining) {
-                if (loop_now_ns(gateway->shards[0].loop) - gateway->drain_began_ns <
-                    SAME_SIGNAL_NS) {
-                    continue;
-                }
-                LOG(LOG_WARN, "exit", LOG_S("reason", "second signal"));
-                _exit(1);
-            }
-            begin_drain(gateway, signal);
-        }
-    }
 }
 
 /* ---- turns ---- */
@@ -261,7 +195,7 @@ static void tick(struct timer *timer, void *ctx)
     home_tick(gs->server->shard);
     if (gs->server->draining && conn_server_count(gs->server) == 0 && !gs->drained) {
         gs->drained = true;
-        gateway_call(gs, 0, hear_drained, mem_zalloc(sizeof(struct mail_call)));
+        gateway_report_drained(gs->gateway);
     }
 }
 
@@ -311,10 +245,10 @@ static int shard_open(struct gateway_shard *gs)
         .publish = ingest_publish,
         .post = port_post,
         .post_now = port_post_now,
-        .interest = gs->snapshot->config->broker == CONFIG_BROKER_REDIS &&
-                            gs->snapshot->config->redis.mode != CONFIG_REDIS_PATTERN
-                        ? ingest_interest
-                        : NULL,
+        .interest =
+            gateway_linked(gateway) && gs->snapshot->config->redis.mode != CONFIG_REDIS_PATTERN
+                ? ingest_interest
+                : NULL,
     };
     uint64_t seed = 0;
     int err = getrandom(&seed, sizeof(seed), 0) < 0 ? -errno : loop_create(&gs->loop);
@@ -328,7 +262,7 @@ static int shard_open(struct gateway_shard *gs)
         .settings = gs->snapshot->settings,
         .options = &gs->snapshot->options,
         .ports = &ports,
-        .routes = gateway->routes,
+        .routes = gateway->with->routes,
         .gauge = &gateway->connections,
         .seed = seed,
     };
@@ -337,7 +271,7 @@ static int shard_open(struct gateway_shard *gs)
         return err;
     }
     gateway_store_attach(gs);
-    if (gs->snapshot->config->broker == CONFIG_BROKER_REDIS) {
+    if (gateway_linked(gateway)) {
         gs->shared_ports = ingest_shared_ports(gs);
         shared_open(gs->server->shard, &gs->shared_ports);
     }
@@ -377,7 +311,7 @@ static void shard_run(struct gateway_shard *gs)
 /* With a table of its own a shard keeps what it uses and what it wakes others by. */
 static int own_table(struct gateway_shard *gs)
 {
-    int keep[CORE_SHARDS_MAX + GATEWAY_LISTENERS_MAX + 1];
+    int keep[CORE_SHARDS_MAX + GATEWAY_LISTENERS_MAX + 2];
     uint32_t count = 0;
 
     for (uint16_t i = 0; i < gs->gateway->shard_count; i++) {
@@ -386,13 +320,16 @@ static int own_table(struct gateway_shard *gs)
     for (uint32_t i = 0; i < gs->listener_count; i++) {
         keep[count++] = gs->listeners[i];
     }
+    if (gs->gateway->coordinator) {
+        keep[count++] = coordinator_wake_fd(gs->gateway->coordinator);
+    }
     if (gs->index == 0) {
         keep[count++] = gs->gateway->signal_fd;
     }
     return fds_own_table(keep, count);
 }
 
-static void report_start(struct gateway_shard *gs, int err)
+void gateway_report_start(struct gateway *gateway, int err)
 {
     struct report_call *report = mem_zalloc(sizeof(*report));
     struct mail_chain chain = {0};
@@ -400,9 +337,8 @@ static void report_start(struct gateway_shard *gs, int err)
     report->err = err;
     report->call.fn = hear_started;
     report->call.mail.kind = MAIL_CALL;
-    report->call.mail.from = gs->index;
     mail_chain_add(&chain, &report->call.mail);
-    mailbox_post(gs->gateway->shards[0].mailbox, &chain);
+    mailbox_post(gateway->shards[0].mailbox, &chain);
 }
 
 static void shard_thread(void *arg)
@@ -411,7 +347,7 @@ static void shard_thread(void *arg)
     int err = gs->snapshot->config->fd_tables ? own_table(gs) : 0;
 
     err = err ? err : shard_open(gs);
-    report_start(gs, err);
+    gateway_report_start(gs->gateway, err);
     if (!err) {
         shard_run(gs);
     }
@@ -421,6 +357,11 @@ static void shard_thread(void *arg)
 
 static int start_threads(struct gateway *gateway)
 {
+    int started = gateway->coordinator ? coordinator_start(gateway->coordinator) : 0;
+
+    if (started) {
+        return started;
+    }
     for (uint16_t i = 1; i < gateway->shard_count; i++) {
         char name[16];
         snprintf(name, sizeof(name), "shard-%u", i);
@@ -443,8 +384,10 @@ static int prepare(struct gateway *gateway)
         gs->gateway = gateway;
         gs->index = i;
         gs->snapshot = gateway->snapshot;
-        gs->broker_up = gateway->snapshot->config->broker == CONFIG_BROKER_EMBEDDED;
+        gs->broker_up = !gateway_linked(gateway);
         snprintf(gs->broker_why, sizeof(gs->broker_why), "connecting");
+        snprintf(
+            gs->coordinator_why, sizeof(gs->coordinator_why), "the store of runs is not open yet");
         err = mailbox_create(&gs->mailbox);
     }
     if (err) {
@@ -469,9 +412,9 @@ static int open_first(struct gateway *gateway)
         LOG(LOG_ERROR, "start.failed", LOG_S("error", strerror(-err)));
         return err;
     }
-    loop_handle(first->loop, KIND_SIGNALS, on_signal, gateway);
+    loop_handle(first->loop, KIND_SIGNALS, gateway_on_signal, gateway);
     err = loop_watch(first->loop, gateway->signal_fd, KIND_SIGNALS, 0, LOOP_WATCH_IN);
-    if (!err && gateway->snapshot->config->broker == CONFIG_BROKER_REDIS) {
+    if (!err && gateway_linked(gateway)) {
         err = broker_create(gateway, &gateway->broker, why, sizeof(why));
         if (err) {
             LOG(LOG_ERROR, "start.failed", LOG_S("error", why));
@@ -525,6 +468,9 @@ static void finish(struct gateway *gateway)
             thread_join(gateway->shards[i].thread);
         }
     }
+    if (gateway->coordinator) {
+        coordinator_stop(gateway->coordinator);
+    }
     broker_destroy(gateway->broker);
     gateway->broker = NULL;
     gateway_unlisten(gateway);
@@ -537,6 +483,7 @@ static void finish(struct gateway *gateway)
         for (uint16_t i = 0; i < gateway->shard_count; i++) {
             shard_shut(&gateway->shards[i]);
         }
+        coordinator_destroy(gateway->coordinator);
         for (uint16_t i = 0; i < gateway->shard_count; i++) {
             mailbox_destroy(gateway->shards[i].mailbox);
         }
@@ -552,24 +499,26 @@ int gateway_run(const struct gateway_role *role, struct config *config, int argc
 
     gateway->started_ns = clock_now_ns();
     gateway->started_wall_ns = clock_wall_ns();
+    gateway->with = role;
     gateway->role = role->name;
     gateway->argc = argc;
     gateway->argv = argv;
-    gateway->routes = role->routes;
-    gateway->started = role->started;
     gateway->shard_count = (uint16_t)config_shard_count(config);
     gateway->exit_code = 0;
     log_configure(config->log.level, config->log.format);
     gateway->snapshot = snapshot_create(config, NULL, fds_raise_limit());
     err = prepare(gateway);
     err = err ? err : gateway_store_open(gateway);
+    if (!err && role->coordinates) {
+        err = coordinator_create(gateway, &gateway->coordinator);
+    }
     err = err ? err : start_threads(gateway);
     err = err ? err : open_first(gateway);
     if (err) {
         /* Threads may wait for mail that never comes: the process ends here and now. */
         _exit(1);
     }
-    report_start(&gateway->shards[0], 0);
+    gateway_report_start(gateway, 0);
     shard_run(&gateway->shards[0]);
     finish(gateway);
     int code = gateway->exit_code;

@@ -19,6 +19,7 @@
 #include "rt/timer.h"
 
 struct broker;
+struct coordinator;
 struct gateway;
 struct mailbox;
 struct thread;
@@ -32,7 +33,7 @@ enum gateway_kind { /* Kinds of descriptors in a shard's loop. */
     KIND_RESOLVE,
 };
 
-enum { GATEWAY_LISTENERS_MAX = 8, BROKER_WHY_MAX = 160 };
+enum { GATEWAY_LISTENERS_MAX = 8, BROKER_WHY_MAX = 160, COORDINATOR_WHY_MAX = 256 };
 
 /* The settings in force. A reload makes a new one and mails it to every shard; the former ones are
  * kept to the end, since a reload is rare and a shard may be in the middle of a turn. */
@@ -65,6 +66,11 @@ struct gateway_shard {
     /* What shard 0 last said of the broker. */
     bool broker_up;
     char broker_why[BROKER_WHY_MAX];
+    /* Of the coordinator: what it last said, and our questions that it has not answered. */
+    bool coordinator_up;
+    char coordinator_why[COORDINATOR_WHY_MAX];
+    uint32_t questions;
+    uint64_t question_bytes;
     uint64_t turns;
     uint64_t busy_ns; /* Inside turns, waiting excluded. */
 };
@@ -74,8 +80,9 @@ struct gateway {
     struct gauge connections;
     struct gateway_shard shards[CORE_SHARDS_MAX];
     uint16_t shard_count;
-    struct broker *broker; /* Runs on shard 0; NULL: embedded. */
-    struct store *store;   /* The durable history; NULL: all is in memory. */
+    struct broker *broker;           /* Runs on shard 0; NULL: embedded. */
+    struct coordinator *coordinator; /* Runs on a thread of its own; NULL: there is none. */
+    struct store *store;             /* The durable history; NULL: all is in memory. */
     struct store_ports store_ports;
     int signal_fd;
     struct timer drain_timer;
@@ -87,21 +94,38 @@ struct gateway {
     int exit_code;
     uint64_t started_wall_ns;
     uint64_t started_ns;
-    const struct route *routes;
-    const char *role; /* "serve" or "demo", for the log. */
-    void (*started)(const struct gateway *gateway);
-    int argc; /* For a reload. */
+    const struct gateway_role *with;
+    const char *role; /* Its name, for the log. */
+    int argc;         /* For a reload. */
     char **argv;
     uint32_t port; /* The first TCP port we listen on. */
 };
 
 /* What makes one role of the gateway another; outlives the run. */
 struct gateway_role {
-    const char *name; /* "serve" or "demo". */
+    const char *name; /* "serve", "demo" or "coordinator". */
     const char *help; /* What --help says before the flags. */
+    enum config_role settings;
     const struct route *routes;
-    void (*started)(const struct gateway *gateway); /* Every shard is listening; may be NULL. */
+    bool coordinates; /* A coordinator runs beside the shards. */
+    bool no_clients;  /* Nobody subscribes: no link to a broker, no history. */
+    /* Says on stderr what is wrong with settings that are well-formed. Returns 0, or -1: it is of no use
+     * to go on. May be NULL. */
+    int (*check)(const struct config *config);
+    void (*started)(const struct gateway *gateway); /* Everything is up; may be NULL. */
 };
+
+/* Do events come from Redis? */
+static inline bool gateway_linked(const struct gateway *gateway)
+{
+    return gateway->snapshot->config->broker == CONFIG_BROKER_REDIS && !gateway->with->no_clients;
+}
+
+/* Threads that start, and drain: the shards, and the coordinator's. */
+static inline uint32_t gateway_part_count(const struct gateway *gateway)
+{
+    return gateway->shard_count + (gateway->coordinator ? 1u : 0u);
+}
 
 /* Runs until a signal ends it. Takes config. Returns the exit code. */
 int gateway_run(const struct gateway_role *role, struct config *config, int argc, char **argv);
@@ -129,6 +153,13 @@ void gateway_announce_broker(struct gateway *gateway, bool up, const char *why);
 
 /* The gateway shard of a core shard inside a call. */
 struct gateway_shard *gateway_of_shard(struct shard *shard);
+
+/* One of the parts is up, or why not; there is nothing left to do for it. From any thread. */
+void gateway_report_start(struct gateway *gateway, int err);
+void gateway_report_drained(struct gateway *gateway);
+
+/* Every shard ends its turns. From shard 0. */
+void gateway_stop_all(struct gateway *gateway);
 
 /* Stops at once with this exit code. From shard 0. */
 void gateway_abort(struct gateway *gateway, int exit_code);

@@ -229,9 +229,8 @@ void gateway_reload(struct gateway *gateway)
 {
     struct config_report report = {0};
     struct config *config;
-    enum config_role role = strcmp(gateway->role, "demo") == 0 ? CONFIG_DEMO : CONFIG_SERVE;
-    int err = config_reload(
-        gateway->snapshot->config, role, gateway->argc, gateway->argv, environ, &config, &report);
+    int err = config_reload(gateway->snapshot->config, gateway->with->settings, gateway->argc,
+        gateway->argv, environ, &config, &report);
 
     log_report(&report);
     if (err) {

@@ -21,14 +21,14 @@ enum {
     SERIALS_A_START = 2048,
     SERIAL_MASK = (1 << 24) - 1,
     NS_PER_MS = 1000000,
-    PATH_BYTES = 1024
+    PATH_BYTES = GATEWAY_PATH_BYTES,
 };
 
 /* ---- where ---- */
 
 /* The platform's directory for state, and in it one for each port, since two gateways on a machine are
  * two histories. False: there is no such directory. */
-static bool default_dir(const struct gateway *gateway, char *out, size_t cap)
+static bool usual_dir(const struct gateway *gateway, char *out, size_t cap)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     char parent[PATH_BYTES];
@@ -51,8 +51,21 @@ static bool default_dir(const struct gateway *gateway, char *out, size_t cap)
     return (size_t)len < cap;
 }
 
-/* The store makes the last part itself. */
-static int make_parents(const char *dir)
+enum gateway_dir gateway_store_dir(const struct gateway *gateway, char *out, size_t cap)
+{
+    const char *data = gateway->snapshot->config->data;
+
+    if (!data || !data[0]) {
+        return usual_dir(gateway, out, cap) ? GATEWAY_DIR_USUAL : GATEWAY_DIR_UNKNOWN;
+    }
+    if (strcmp(data, "none") == 0) {
+        return GATEWAY_DIR_NONE;
+    }
+    snprintf(out, cap, "%s", data);
+    return GATEWAY_DIR_CHOSEN;
+}
+
+int gateway_store_make_parents(const char *dir)
 {
     char path[PATH_BYTES];
 
@@ -105,7 +118,7 @@ static bool anything_durable(const struct config *config)
 }
 
 /* A place that was chosen for them may be unusable without their doing wrong. */
-static bool is_usual(int err)
+bool gateway_store_is_usual(int err)
 {
     return err == -EACCES || err == -EROFS || err == -EPERM || err == -ENOENT || err == -ENOTDIR;
 }
@@ -137,21 +150,20 @@ int gateway_store_open(struct gateway *gateway)
     const struct config *config = gateway->snapshot->config;
     struct store_options options = store_options_default();
     char dir[PATH_BYTES], why[STORE_WHY_MAX] = "";
-    bool chosen = config->data && config->data[0];
+    enum gateway_dir place = gateway_store_dir(gateway, dir, sizeof(dir));
+    bool chosen = place == GATEWAY_DIR_CHOSEN;
 
     if (!anything_durable(config)) {
         return 0;
     }
-    if (chosen && strcmp(config->data, "none") == 0) {
+    if (place == GATEWAY_DIR_NONE || gateway->with->no_clients) {
         gateway_options_forget_durability(gateway->snapshot);
         return 0;
     }
-    if (chosen) {
-        snprintf(dir, sizeof(dir), "%s", config->data);
-    } else if (!default_dir(gateway, dir, sizeof(dir))) {
-        return in_memory(gateway, "-", "neither HOME nor XDG_STATE_HOME is set");
+    if (place == GATEWAY_DIR_UNKNOWN) {
+        return in_memory(gateway, "-", GATEWAY_STORE_NO_DIR);
     }
-    int err = make_parents(dir);
+    int err = gateway_store_make_parents(dir);
     if (err) {
         snprintf(why, sizeof(why), "cannot make %.200s: %s", dir, strerror(-err));
     }
@@ -161,7 +173,7 @@ int gateway_store_open(struct gateway *gateway)
     options.post = post;
     options.event = event;
     err = err ? err : store_open(&options, &gateway->store, why);
-    if (err && !chosen && is_usual(err)) {
+    if (err && !chosen && gateway_store_is_usual(err)) {
         return in_memory(gateway, dir, why);
     }
     if (err) {

@@ -5,6 +5,7 @@
 
 int role_bench(int argc, char **argv);
 int role_config(int argc, char **argv);
+int role_coordinator(int argc, char **argv);
 int role_demo(int argc, char **argv);
 int role_pub(int argc, char **argv);
 int role_serve(int argc, char **argv);

@@ -60,17 +60,21 @@ static int print_help(const char *head, enum config_role role)
     return 0;
 }
 
-int serve_run(const struct gateway_role *role, enum config_role settings, int argc, char **argv)
+int serve_run(const struct gateway_role *role, int argc, char **argv)
 {
     struct config_report report = {0};
     struct config *config;
-    int err = config_load(settings, argc, argv, environ, &config, &report);
+    int err = config_load(role->settings, argc, argv, environ, &config, &report);
 
     print_lines(&report.faults, "");
     print_lines(&report.notices, "warning: ");
     config_report_fini(&report);
     if (err == 1) {
-        return print_help(role->help, settings);
+        return print_help(role->help, role->settings);
+    }
+    if (!err && role->check && role->check(config) != 0) {
+        config_free(config);
+        return 2;
     }
     return err ? 2 : gateway_run(role, config, argc, argv);
 }
@@ -94,7 +98,7 @@ static const char help_head[] =
 int role_serve(int argc, char **argv)
 {
     static const struct gateway_role serve = {
-        .name = "serve", .routes = serve_routes, .help = help_head};
+        .name = "serve", .settings = CONFIG_SERVE, .routes = serve_routes, .help = help_head};
 
-    return serve_run(&serve, CONFIG_SERVE, argc, argv);
+    return serve_run(&serve, argc, argv);
 }

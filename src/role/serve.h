@@ -2,7 +2,6 @@
 #ifndef ROLE_SERVE_H
 #define ROLE_SERVE_H
 
-#include "ctl/config.h"
 #include "http/route.h"
 
 struct gateway_role;
@@ -11,6 +10,6 @@ struct gateway_role;
 extern const struct route serve_routes[];
 
 /* Reads the settings, says what is wrong with them, and runs. Returns the exit code. */
-int serve_run(const struct gateway_role *role, enum config_role settings, int argc, char **argv);
+int serve_run(const struct gateway_role *role, int argc, char **argv);
 
 #endif
