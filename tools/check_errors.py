@@ -16,14 +16,16 @@ CALLS = {
     "refuse": (2, "http"),
     "reply_fault": (1, "http"),
     "answer_error": (3, "fanout.v1"),
+    "ask_error": (3, "http"),
 }
 
-# The layers that answer; below them other functions have such names.
-LAYERS = ("http", "conn", "ctl", "role")
+# The files that answer; below them other functions have such names.
+FILES = ("http/*.c", "conn/*.c", "ctl/*.c", "role/*.c", "flow/flow*.c")
 
 # What else may stand for a code: expression -> (pattern of its literals, where they are seen).
 SOURCES = {
-    "code": None,  # A parameter that is passed on.
+    "code": None,  # Parameters that are passed on.
+    "word": None,
     "code_of": (r"static const char \*code_of\(.*?\n}", {"http"}),
     "error_code": (r"static const char \*error_code\(.*?\n}", {"http", "fanout.v1"}),
     "publish_error_code": (r"static const char \*error_code\(.*?\n}", {"http", "fanout.v1"}),
@@ -80,7 +82,7 @@ def scan(sources):
                     continue  # Its declaration.
                 literal, names = literals_of(given[index]) if index < len(given) else (set(), {"?"})
                 codes[where] |= literal
-                for other in names - {"code"}:
+                for other in names - {"code", "word"}:
                     if other not in SOURCES:
                         line = text[: call.start()].count("\n") + 1
                         findings.append(f"{path}:{line}: the code '{other}' cannot be followed; "
@@ -122,7 +124,7 @@ def check(sources, page):
 def main():
     root = Path(__file__).resolve().parent.parent
     sources = {str(path.relative_to(root)): path.read_text()
-               for layer in LAYERS for path in sorted(root.glob(f"src/{layer}/*.c"))}
+               for files in FILES for path in sorted(root.glob(f"src/{files}"))}
     findings = check(sources, (root / "docs/errors.md").read_text())
     print("\n".join(findings) if findings else f"errors: {len(sources)} files, every code is listed")
     return 1 if findings else 0

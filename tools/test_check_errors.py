@@ -29,6 +29,10 @@ class Codes(unittest.TestCase):
         self.assertEqual(check(GOOD + 'http_reply_error(x, 400, "odd", "m");'),
                          ["docs/errors.md: http: `odd` is answered and not listed"])
 
+    def test_the_coordinators_answers_are_seen(self):
+        found = check(GOOD + 'ask_error(flow, ask, 404, "gone", text); refuse(errand, code, word, text);')
+        self.assertEqual(found, ["docs/errors.md: http: `gone` is answered and not listed"])
+
     def test_each_list_is_its_own(self):
         self.assertIn("fanout.v1: `busy` is answered", check(GOOD + 'answer_error(s, c, id, "busy", "m");')[0])
 

@@ -47,16 +47,6 @@ static void question_free(struct coordinator_question *question)
 
 /* ---- answers, on the shard ---- */
 
-static void reply_busy(struct http_exchange *x, const char *code, const char *message)
-{
-    char body[300];
-    const struct http_header again = {span_str("Retry-After"), span_str("1")};
-    int len = snprintf(
-        body, sizeof(body), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n", code, message);
-
-    http_reply_with(x, 503, "application/json", &again, 1, body, (size_t)len);
-}
-
 static void reply(struct http_exchange *x, const struct flow_ask *ask)
 {
     struct http_header headers[3];
@@ -146,7 +136,7 @@ static void hear_question(struct coordinator *coordinator, struct coordinator_le
     flow_ask(coordinator->flow, ask);
 }
 
-static void refuse(struct coordinator_question *question)
+static void end_question(struct coordinator_question *question)
 {
     static const char text[] =
         "{\"error\":{\"code\":\"draining\",\"message\":\"this coordinator is shutting down\"}}\n";
@@ -162,7 +152,7 @@ static void refuse(struct coordinator_question *question)
 void coordinator_questions_end(struct coordinator *coordinator)
 {
     while (coordinator->questions) {
-        refuse(coordinator->questions);
+        end_question(coordinator->questions);
     }
 }
 
@@ -175,13 +165,13 @@ static struct coordinator_question *question_new(struct http_exchange *x, enum f
     size_t size = x->request->body.len;
 
     if (gs->questions >= QUESTIONS_MAX || gs->question_bytes + size > QUESTION_BYTES_MAX) {
-        reply_busy(x, "busy", "too many such requests are being answered; try again");
+        http_reply_error(x, 503, "busy", "too many such requests are being answered; try again");
         return NULL;
     }
     struct coordinator_question *question = mem_try_zalloc(sizeof(*question));
     if (!question || bytes_append(&question->body, x->request->body.data, size) != 0) {
         mem_free(question);
-        reply_busy(x, "no_memory", "no memory for the request");
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
         return NULL;
     }
     question->letter.hear = hear_question;
@@ -210,7 +200,7 @@ static bool take_param(struct http_exchange *x, struct coordinator_question *que
     if (err == -EBADMSG) {
         http_reply_error(x, 400, "bad_path", "a '%' must be followed by two hex digits");
     } else if (err) {
-        reply_busy(x, "no_memory", "no memory for the request");
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
     }
     return !err;
 }
@@ -238,7 +228,7 @@ static bool take_user(struct http_exchange *x, struct coordinator_question *ques
         return false;
     }
     if (bytes_append(&question->user, user.data, user.len) != 0) {
-        reply_busy(x, "no_memory", "no memory for the request");
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
         return false;
     }
     return true;
@@ -323,7 +313,7 @@ static bool take_query(struct http_exchange *x, const char *name, struct bytes *
         snprintf(why, sizeof(why), "%s: a '%%' must be followed by two hex digits", name);
         http_reply_error(x, 400, "bad_query", why);
     } else if (got < 0) {
-        reply_busy(x, "no_memory", "no memory for the request");
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
     }
     return got >= 0;
 }
@@ -388,7 +378,7 @@ static void ask_events(struct http_exchange *x)
     if (bytes_append(&question->name, run->id.data, run->id.len) != 0 ||
         bytes_append(&question->tag, run->if_none_match.data, run->if_none_match.len) != 0) {
         question_free(question);
-        reply_busy(x, "no_memory", "no memory for the request");
+        http_reply_error(x, 503, "no_memory", "no memory for the request");
         return;
     }
     question_send(x, question);
