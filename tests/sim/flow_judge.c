@@ -191,7 +191,7 @@ void judge(const struct scene *scene)
     }
     CHECK(story.over && strcmp(story.end, scene->model.status) == 0);
     check_left(&scene->model);
-    struct run *run = model_load(&scene->model);
+    struct run *run = model_load_by_ir(&scene->model);
     check_tokens(&story, run);
     if (scene->make.calm) {
         check_told(&story, run);

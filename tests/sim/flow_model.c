@@ -240,7 +240,7 @@ int model_commit(
     return 0;
 }
 
-struct run *model_load(const struct model *model)
+static struct run *load(const struct model *model, struct workflow *workflow)
 {
     struct flow_record records[MAKE_NODES_MAX];
     struct flow_load load = {.run_id = span_str(model->run_id), .version = model->version};
@@ -259,11 +259,26 @@ struct run *model_load(const struct model *model)
     }
     load.nodes = records;
     load.header = span_str(model->header);
-    int err = run_restore(model->workflow, &load, &run, why, sizeof(why));
+    int err = run_restore(workflow, &load, &run, why, sizeof(why));
     if (err) {
         fprintf(stderr, "cannot be loaded: %s\n", why);
     }
     CHECK(err == 0);
+    return run;
+}
+
+struct run *model_load(const struct model *model)
+{
+    return load(model, model->workflow);
+}
+
+struct run *model_load_by_ir(const struct model *model)
+{
+    struct workflow *workflow;
+
+    CHECK(workflow_from_ir(span_str(model->ir), &workflow) == 0);
+    struct run *run = load(model, workflow);
+    workflow_unref(workflow);
     return run;
 }
 

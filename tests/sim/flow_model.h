@@ -51,6 +51,8 @@ int model_commit(
 
 /* Gives the run as it is here now, or stops; NULL: there is none yet. */
 struct run *model_load(const struct model *model);
+/* The same by the workflow that the run's IR says, as another process would. */
+struct run *model_load_by_ir(const struct model *model);
 
 bool model_has_blob(const struct model *model, const char *ref);
 void model_add_blob(struct model *model, struct span ref);
