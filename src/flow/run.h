@@ -76,8 +76,8 @@ enum node_state {
     NODE_WAITING,
     NODE_BACKOFF,
     NODE_COMPLETED,
-    NODE_FAILED, /* And an edge handles it; or it is what the run failed of. */
-    NODE_SKIPPED,
+    NODE_FAILED,  /* And an edge handles it; or it is what the run failed of. */
+    NODE_SKIPPED, /* Or in flight when the run failed or was cancelled. */
 };
 enum edge_state { EDGE_OPEN, EDGE_TAKEN, EDGE_SKIPPED };
 
@@ -158,7 +158,7 @@ MUST_USE int run_restore(struct workflow *workflow, const struct flow_load *load
     struct run **ret_run, char *why, size_t why_cap);
 /* What a header says without its workflow: enough for a list, and to find the workflow
  * ("workflow_ref"). Parsed JSON:
- * {"run_id","tag","user","status","workflow_ref","inputs_ref","created_ms","finished_ms","counter","emits","consumes",
+ * {"v":1,"run_id","tag","user","status","workflow_ref","inputs_ref","created_ms","finished_ms","counter","emits","consumes",
  * "events","nodes","error"?,"failed_node"?,"by"?}. */
 
 /* The token's node if the token is in flight now: 0 and *ret_node; else as above. */
