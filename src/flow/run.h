@@ -202,7 +202,8 @@ MUST_USE int run_timer(struct run *run, uint32_t node, uint64_t now_ms, enum run
 
 /* A human decided; approval: the record as JSON text. approval_decided. Then call run_complete()
  * or run_fail() with the node's token, into the same changes. -EALREADY: decided before; -EINVAL:
- * nobody is asked there. */
+ * nobody is asked there. Both are to be believed of a fresh copy only: a loop may have asked again
+ * since. */
 MUST_USE int run_decide(struct run *run, uint32_t node, bool approved, struct span by,
     struct span approval, uint64_t now_ms, struct changes *changes);
 

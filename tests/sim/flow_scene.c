@@ -391,7 +391,7 @@ static void take_decision(struct scene *scene, struct coordinator *c, uint32_t n
     struct flight *flight = new_flight(0);
     int err = -EINVAL;
 
-    for (int i = 0; i < 2 && err == -EINVAL; i++) {
+    for (int i = 0; i < 2 && (err == -EINVAL || err == -EALREADY); i++) {
         if (i) {
             load(scene, c);
         }
