@@ -121,6 +121,14 @@ static void take_batch(struct flow_db *db)
         shelf_read = shelf_read || shelf;
         count += 1;
     }
+    if (count == 0 && queue->count) {
+        /* No memory even for one: it would be tried for ever. */
+        struct db_request first = queue->items[0];
+        queue->count -= 1;
+        memmove(queue->items, queue->items + 1, queue->count * sizeof(*queue->items));
+        refuse(first.kind, first.request, -ENOMEM);
+        return;
+    }
     queue->count -= count;
     if (queue->count) {
         memmove(queue->items, queue->items + count, queue->count * sizeof(*queue->items));
@@ -306,8 +314,8 @@ bool flow_db_turn(struct flow_db *db, uint64_t now_ms)
     work_hand_out(db);
     publications_turn(db);
     bool more = reap_turn(db);
-    if (db->rescan) {
-        db->rescan = work_rebuild(db) < 0;
+    if (db->rescan && work_rebuild(db) < 0) {
+        db->rescan = true; /* Reading failed. What memory was not enough for has set it itself. */
     }
     if (idle) {
         checkpoint(db);
