@@ -10,9 +10,10 @@ import type { ConnectionState } from './state.js'
 import { Subscription, type ChannelEvent, type SubscribeOptions } from './subscription.js'
 import type { HistoryPage, TransportName, TransportTiming } from './transport.js'
 import { RawUserFeed, SharedFeed, type UserFeed } from './user_feed.js'
+import { approve, cancelRun, result, startRun, type ApproveOptions, type StartedRun, type StartOptions } from './workflows.js'
 
 export interface ClientOptions {
-  /** Where runs are polled, when that is not the gateway itself (a coordinator of its own). */
+  /** Where runs are started and polled, when that is not the gateway itself (a coordinator of its own). */
   runsUrl?: string
   /** A JWT, or a function that brings one that is valid now. */
   token?: TokenSource
@@ -156,6 +157,26 @@ export class FanoutClient {
     const run: Run = new Run(this.#env, this.#runsHttp, this.user(options.username), runId, options, () => this.#runs.delete(run))
     this.#runs.add(run)
     return run
+  }
+
+  /** Starts a workflow; followRun() shows what becomes of it. */
+  startRun(tag: string, options: StartOptions): Promise<StartedRun> {
+    return startRun(this.#runsHttp, tag, options)
+  }
+
+  /** Rejects with the code `run_over` when there is nothing left to cancel. */
+  cancelRun(runId: string, { username }: { username: string }): Promise<void> {
+    return cancelRun(this.#runsHttp, runId, username)
+  }
+
+  /** Answers a node that waits for a human (`approval_requested`). */
+  approve(runId: string, nodeId: string, options: ApproveOptions): Promise<'approved' | 'rejected'> {
+    return approve(this.#runsHttp, runId, nodeId, options)
+  }
+
+  /** What a `result_ref` stands for. */
+  result<T = unknown>(reference: string): Promise<T> {
+    return result<T>(this.#runsHttp, reference)
   }
 
   /**

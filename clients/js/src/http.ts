@@ -14,6 +14,7 @@ export interface HttpReply {
 export interface HttpRequest {
   method?: 'GET' | 'POST'
   body?: unknown
+  headers?: Record<string, string>
   etag?: string | null | undefined
   timeoutMs?: number
   signal?: AbortSignal | undefined
@@ -65,14 +66,14 @@ export class Http {
     return response
   }
 
-  async json(url: string, { method = 'GET', body, etag, timeoutMs = TIMEOUT_MS, signal }: HttpRequest = {}): Promise<HttpReply> {
+  async json(url: string, { method = 'GET', body, headers: own, etag, timeoutMs = TIMEOUT_MS, signal }: HttpRequest = {}): Promise<HttpReply> {
     const abort = new AbortController()
     const stop = () => abort.abort()
     const timer = this.#env.setTimeout(stop, timeoutMs)
     signal?.addEventListener('abort', stop)
     if (signal?.aborted) stop()
     try {
-      const headers: Record<string, string> = { accept: 'application/json' }
+      const headers: Record<string, string> = { accept: 'application/json', ...own }
       const token = await this.token()
       if (token) headers['authorization'] = `Bearer ${token}`
       if (etag) headers['if-none-match'] = etag

@@ -17,6 +17,16 @@ export async function orders(): Promise<Order['state'][]> {
   return states
 }
 
+export async function flights(): Promise<number> {
+  const fanout = connect('http://gateway', { runsUrl: 'http://coordinator' })
+  const { runId } = await fanout.startRun('flight-search', { username: 'alice', inputs: { city: 'NYC' } })
+  const decided: 'approved' | 'rejected' = await fanout.approve(runId, 'review', { username: 'bob', approved: false, comment: 'too dear' })
+  // @ts-expect-error: whose run it is has to be said
+  await fanout.cancelRun(runId)
+  const { flights: found } = await fanout.result<{ flights: string[] }>('sha256:00')
+  return decided === 'approved' ? found.length : 0
+}
+
 export function Page(): unknown {
   const run = useWorkflowEvents('run', 'alice', { pollMs: 1000, backoff: true })
   const channel = useChannel<Order>('orders:1', { onEvent: ({ data }) => data.state })
