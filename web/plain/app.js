@@ -1067,6 +1067,61 @@ const trial = {
   }
 }
 
+// --- workflows ----------------------------------------------------------------------------------
+
+/** Shown where there is a coordinator. The run's events come to the user like all others. */
+const flow = {
+  async ask(path, options) {
+    let response
+    try {
+      response = await fetch(path, { cache: 'no-store', ...options })
+    } catch {
+      throw new Error('The gateway does not answer.')
+    }
+    const answer = await response.json().catch(() => ({}))
+    if (!response.ok) throw new Error(answer.error?.message ?? `The gateway answered ${response.status}.`)
+    return answer
+  },
+
+  async fill() {
+    $('flow-inputs').value = ''
+    const { definition } = await this.ask(`/api/v1/workflows/${encodeURIComponent($('flow-tag').value)}`)
+    $('flow-inputs').value = JSON.stringify(definition.example_inputs ?? {})
+  },
+
+  async run() {
+    let inputs
+    try {
+      inputs = JSON.parse($('flow-inputs').value || '{}')
+    } catch (error) {
+      throw new Error(`The inputs are not JSON: ${error.message}`)
+    }
+    const user = await trial.user()
+    const run = await this.ask('/api/v1/runs', {
+      method: 'POST',
+      // A header carries bytes, one a character here.
+      headers: { 'Content-Type': 'application/json', 'X-User-ID': String.fromCharCode(...new TextEncoder().encode(user)) },
+      body: JSON.stringify({ tag: $('flow-tag').value, inputs })
+    })
+    return `Run ${run.run_id} was started for user ${user}.`
+  },
+
+  async start() {
+    $('flow-tag').addEventListener('change', () => this.fill().catch((error) => note($('try-note'), error.message, 'bad')))
+    $('flow').addEventListener('submit', (event) => {
+      event.preventDefault()
+      trial.run($('flow-start'), () => this.run())
+    })
+    try {
+      const { workflows } = await this.ask('/api/v1/workflows')
+      if (workflows.length === 0) return
+      $('flow-tag').replaceChildren(...workflows.map(({ tag }) => new Option(tag)))
+      await this.fill()
+      $('flow').hidden = false
+    } catch { /* No coordinator, or not now: everything else works without. */ }
+  }
+}
+
 // --- on the stage -------------------------------------------------------------------------------
 
 link.start()
@@ -1075,4 +1130,5 @@ publisher.start()
 commands.start()
 chooser.start()
 trial.start()
+flow.start()
 figures.start()

@@ -8,6 +8,7 @@ import { Gateway } from './ui/gateway'
 import { Header } from './ui/header'
 import { Room } from './ui/room'
 import { Runs } from './ui/runs'
+import { useFlow } from './ui/use_flow'
 import { useRuns } from './ui/use_runs'
 
 export interface AppProps {
@@ -23,7 +24,8 @@ export function App({ client, faults, address }: AppProps): ReactElement {
   const place = useSyncExternalStore(address.subscribe, address.get)
   const figuresWatch = useMemo(() => new FiguresWatch(), [])
   const figures = useSyncExternalStore(figuresWatch.subscribe, figuresWatch.get)
-  const runs = useRuns(client, place.user)
+  const flow = useFlow(place.user)
+  const runs = useRuns(client, place.user, flow.recent[0]?.run_id)
   const [roomState, setRoomState] = useState(client.state)
   const state = place.tab === 'runs' ? runs.state : roomState
   const gone = figures.failures >= GONE_AFTER
@@ -45,7 +47,7 @@ export function App({ client, faults, address }: AppProps): ReactElement {
       </div>
       <main id="main" className="page" tabIndex={-1}>
         {place.tab === 'runs'
-          ? <Runs key={place.user} runs={runs} user={place.user} onUser={(user) => address.go({ user })} />
+          ? <Runs key={place.user} runs={runs} flow={flow} user={place.user} onUser={(user) => address.go({ user })} />
           : <Room key={place.room} room={place.room} name={place.as} onGo={(change) => address.go(change)} onState={setRoomState} />}
         <aside className="column aside" aria-label="Connection and gateway">
           <Connection state={state} faults={faults} client={client} />

@@ -10,6 +10,7 @@ import './style/tokens.css'
 import './style/base.css'
 import './style/layout.css'
 import './style/parts.css'
+import './style/flow.css'
 
 const address = new Address()
 const faults = new Faults((url, init) => fetch(url, init))

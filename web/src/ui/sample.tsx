@@ -36,7 +36,7 @@ export function Sample({ user, onStarted }: { user: string; onStarted(): void })
   return (
     <section className="card" aria-labelledby="sample-title">
       <h2 id="sample-title">Sample events</h2>
-      <button type="button" className="primary" onClick={() => void run('completes')}><Icon name="play" />Publish a sample run</button>
+      <button type="button" onClick={() => void run('completes')}><Icon name="play" />Publish a sample run</button>
       <div className="row halves">
         <button type="button" onClick={() => void run('fails')}>A failing run</button>
         <button type="button" onClick={() => void burst()} disabled={bursting}>1,000 at once</button>

@@ -26,8 +26,11 @@ export interface RunsModel {
 const noListener = (): (() => void) => () => {}
 const nobody = (): UserView => NOBODY
 
-/** The user's events, and the hybrid for the run in view: the newest, unless one was picked. */
-export function useRuns(client: FanoutClient, username: string): RunsModel {
+/**
+ * The user's events, and the hybrid for the run in view: the newest, unless one was picked. newestKept: a run that the
+ * coordinator knows, for a user whose events have told of none.
+ */
+export function useRuns(client: FanoutClient, username: string, newestKept: string | undefined): RunsModel {
   const [watch, setWatch] = useState<UserWatch>()
   const [picked, setPicked] = useState<string>()
   useEffect(() => {
@@ -41,7 +44,7 @@ export function useRuns(client: FanoutClient, username: string): RunsModel {
   }, [client, username])
   const user = useSyncExternalStore(watch?.subscribe ?? noListener, watch?.get ?? nobody)
 
-  const runId = picked ?? user.runs[0]?.runId
+  const runId = picked ?? user.runs[0]?.runId ?? newestKept
   const followed = useWorkflowEvents(runId, username, FOLLOW)
   const arrivals = useMemo(() => new Arrivals(), [])
   const own = user.runs.find((run) => run.runId === runId)?.events
