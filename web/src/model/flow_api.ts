@@ -4,8 +4,10 @@ import type { RunStatus } from 'fanout-client'
 export interface Workflow {
   tag: string
   description?: string
-  nodes: number
-  types: string[]
+  nodes?: number
+  types?: string[]
+  /** Why it cannot be run; then nothing else is known of it. */
+  fault?: string
 }
 
 export interface Definition {
@@ -35,7 +37,8 @@ export interface NodeDetail {
   finished_ms: number | null
   result_ref: string | null
   error: string | null
-  percent: number | null
+  /** Of the attempt under way, if its worker says. */
+  percent?: number | null
   waits_for: 'approval' | 'delay' | null
   due_ms: number | null
 }
@@ -46,7 +49,8 @@ export interface EdgeDetail {
   when?: unknown
   /** Only of a loop edge, which leads back. */
   max_iterations?: number
-  state: 'open' | 'taken' | 'skipped'
+  /** Of every other edge. */
+  state?: 'open' | 'taken' | 'skipped'
   iterations?: number
 }
 

@@ -1,4 +1,5 @@
 import { terminalStatus, type RunStatus, type WorkflowEvent } from 'fanout-client'
+import type { RunDetail } from './flow_api'
 
 /** An event and when it happened, ms since 1970. */
 export interface TimedEvent {
@@ -72,6 +73,31 @@ export function viewOf(events: readonly TimedEvent[]): RunView {
   if (view.endedAt !== undefined) for (const lane of view.lanes) stop(lane, view.endedAt)
   if (view.startedAt !== undefined && view.endedAt !== undefined) view.durationMs ??= view.endedAt - view.startedAt
   return view
+}
+
+/**
+ * The view with the coordinator's own times, which are in ms where events of the past have whole seconds: of the run, and
+ * of each node's present visit.
+ */
+export function sharpened(view: RunView, detail: RunDetail): RunView {
+  const nodes = new Map(detail.nodes.map((node) => [node.id, node]))
+  return {
+    ...view,
+    startedAt: detail.created_ms,
+    endedAt: view.endedAt === undefined ? undefined : detail.finished_ms ?? view.endedAt,
+    lanes: view.lanes.map((lane) => {
+      const node = nodes.get(lane.nodeId)
+      const first = lane.spans.findLastIndex(({ attempt }) => attempt === 1)
+      const visits = lane.spans.filter(({ attempt }) => attempt === 1).length
+      if (!node?.queued_ms || node.visits !== visits) return lane // One of the two is a step ahead.
+      const spans = lane.spans.map((span, i): Span => {
+        const from = i === first ? node.queued_ms! : span.from
+        const to = i === lane.spans.length - 1 && span.to !== undefined ? node.finished_ms ?? span.to : span.to
+        return { ...span, from, to: to === undefined ? undefined : Math.max(from, to) }
+      })
+      return { ...lane, spans }
+    })
+  }
 }
 
 function laneOf(lanes: Map<string, Lane>, nodeId: string): Lane {

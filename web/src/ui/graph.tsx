@@ -97,14 +97,14 @@ function GraphNode({ node, now, selected, onSelect }: GraphNodeProps): ReactElem
       onClick={() => onSelect(selected ? undefined : node.id)}>
       <span className="graph-node-name"><Icon name={NODE_ICONS[status]} /><span className="clip">{node.id}</span></span>
       <span className="graph-node-words clip">{words}</span>
-      {status === 'running' && node.percent !== null && <span className="graph-node-progress" style={{ width: `${Math.min(100, Math.max(0, node.percent))}%` }} />}
+      {status === 'running' && typeof node.percent === 'number' && <span className="graph-node-progress" style={{ width: `${Math.min(100, Math.max(0, node.percent))}%` }} />}
     </button>
   )
 }
 
 /** A loop edge is never settled: it is drawn as taken once it was. */
-function stateOf(edge: EdgeDetail): EdgeDetail['state'] {
-  if (edge.max_iterations === undefined) return edge.state
+function stateOf(edge: EdgeDetail): 'open' | 'taken' | 'skipped' {
+  if (edge.max_iterations === undefined) return edge.state ?? 'open'
   return edge.iterations ? 'taken' : 'open'
 }
 

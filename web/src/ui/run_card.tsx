@@ -1,7 +1,7 @@
 import { useEffect, useState, type ReactElement } from 'react'
 import { flowApi, type RunDetail } from '../model/flow_api'
 import { clock, duration } from '../model/format'
-import type { Lane, RunView, SpanStatus } from '../model/run'
+import { sharpened, type Lane, type RunView, type SpanStatus } from '../model/run'
 import { Approvals } from './approvals'
 import { Graph } from './graph'
 import { Icon } from './icon'
@@ -25,7 +25,8 @@ export function RunCard({ selected, ready, user, flow }: RunCardProps): ReactEle
   const { settled, detail } = useDetail(runId !== undefined && flow.watch?.knows(runId) ? runId : undefined, selected?.events.length ?? 0)
   const own = detail?.run_id === runId ? detail : undefined
   // Both at once, so that nothing moves when the graph comes.
-  const view = selected?.events.length && settled ? selected.view : undefined
+  const told = selected?.events.length && settled ? selected.view : undefined
+  const view = told && own ? sharpened(told, own) : told
   return (
     <section className="card run" aria-labelledby="run-title">
       <div className="card-head">

@@ -10,7 +10,8 @@ export function Workflows({ flow, user, onStarted }: { flow: FlowModel; user: st
   const [problem, setProblem] = useState<string>()
   const [busy, setBusy] = useState(false)
   const id = useId()
-  const chosen = flow.workflows.find(({ tag }) => tag === picked) ?? flow.workflows[0]
+  const usable = flow.workflows.filter(({ fault }) => fault === undefined)
+  const chosen = usable.find(({ tag }) => tag === picked) ?? usable[0]
   const tag = chosen?.tag
   const text = tag === undefined ? undefined : texts[tag]
 
@@ -67,10 +68,10 @@ export function Workflows({ flow, user, onStarted }: { flow: FlowModel; user: st
       <ul className="workflow-list" aria-labelledby={`${id}-title`}>
         {flow.workflows.map((workflow) => (
           <li key={workflow.tag}>
-            <button type="button" className="run-button workflow-button" aria-pressed={workflow.tag === tag} title={workflow.description}
+            <button type="button" className="run-button workflow-button" aria-pressed={workflow.tag === tag} title={workflow.fault ?? workflow.description} disabled={workflow.fault !== undefined}
               onClick={() => { setPicked(workflow.tag); setProblem(undefined) }}>
-              <span className="run-name"><span>{workflow.tag}</span><span className="hint">{workflow.description ?? workflow.types.join(', ')}</span></span>
-              <span className="hint end">{workflow.nodes} {workflow.nodes === 1 ? 'node' : 'nodes'}</span>
+              <span className="run-name"><span>{workflow.tag}</span><span className="hint">{workflow.fault ?? workflow.description ?? workflow.types?.join(', ')}</span></span>
+              {workflow.nodes !== undefined && <span className="hint end">{workflow.nodes} {workflow.nodes === 1 ? 'node' : 'nodes'}</span>}
             </button>
           </li>
         ))}
