@@ -1,8 +1,8 @@
-import { useLayoutEffect, useMemo, useRef, useState, type ReactElement } from 'react'
-import type { EdgeDetail, NodeDetail, RunDetail } from '../model/flow_api'
+import { memo, useLayoutEffect, useMemo, useRef, useState, type ReactElement } from 'react'
+import type { EdgeDetail, RunDetail } from '../model/flow_api'
 import { layoutGraph, type GraphEdge, type Layout, type Sizes } from '../model/graph'
 import { Icon } from './icon'
-import { NODE_ICONS, nodeLook } from './node_look'
+import { NODE_ICONS, nodeLook, type NodeStatus } from './node_look'
 
 const NARROW_PX = 560
 const NODE_HEIGHT_PX = 46
@@ -32,7 +32,7 @@ export function Graph({ detail, now, selected, onSelect }: GraphProps): ReactEle
     return () => resized.disconnect()
   }, [])
   // The shape does not change while a run goes on, only the states: it is laid out once.
-  const shape = JSON.stringify([detail.nodes.map(({ id }) => id), detail.edges.map(({ from, to, max_iterations }) => [from, to, max_iterations !== undefined])])
+  const shape = useMemo(() => JSON.stringify([detail.nodes.map(({ id }) => id), detail.edges.map(({ from, to, max_iterations }) => [from, to, max_iterations !== undefined])]), [detail])
   const { layout, sizes } = useMemo(() => {
     const [ids, edges] = JSON.parse(shape) as [string[], [string, string, boolean][]]
     return fit(ids, edges.map(([from, to, loop]) => ({ from, to, loop })), width)
@@ -41,32 +41,17 @@ export function Graph({ detail, now, selected, onSelect }: GraphProps): ReactEle
   return (
     <div className="graph" ref={box} role="group" aria-label="Graph of the workflow" tabIndex={-1}>
       <div className="graph-plane" style={{ width: layout.width, height: layout.height }}>
-        <svg width={layout.width} height={layout.height} aria-hidden="true">
-          <defs>
-            {(['open', 'taken', 'skipped'] as const).map((state) => (
-              <marker key={state} id={`arrow-${state}`} viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="8" markerHeight="8" orient="auto">
-                <path className="arrow" data-state={state} d="M0 0.500 8 4 0 7.500z" />
-              </marker>
-            ))}
-          </defs>
-          {layout.edges.map(({ index, path, label }) => {
-            const edge = detail.edges[index]!
-            const state = stateOf(edge)
-            const text = labelOf(edge)
+        <Lines layout={layout} edges={detail.edges} />
+        <ul aria-label="Nodes of the workflow">
+          {layout.nodes.map(({ id, x, y }) => {
+            const node = nodes.get(id)!
+            const { status, words } = nodeLook(node, now)
             return (
-              <g key={index} className="edge" data-state={state} data-loop={edge.max_iterations !== undefined || undefined}>
-                <path d={path} markerEnd={`url(#arrow-${state})`} />
-                {text && <text x={label.x} y={label.y - 5} textAnchor="middle">{text.length > LABEL_MAX ? `${text.slice(0, LABEL_MAX - 1)}…` : text}<title>{text}</title></text>}
-              </g>
+              <li key={id} style={{ left: x, top: y, width: sizes.nodeWidth, height: sizes.nodeHeight }}>
+                <GraphNode id={id} type={node.type} status={status} words={words} percent={node.percent ?? undefined} selected={id === selected} onSelect={onSelect} />
+              </li>
             )
           })}
-        </svg>
-        <ul aria-label="Nodes of the workflow">
-          {layout.nodes.map(({ id, x, y }) => (
-            <li key={id} style={{ left: x, top: y, width: sizes.nodeWidth, height: sizes.nodeHeight }}>
-              <GraphNode node={nodes.get(id)!} now={now} selected={id === selected} onSelect={onSelect} />
-            </li>
-          ))}
         </ul>
       </div>
     </div>
@@ -83,24 +68,52 @@ function fit(ids: string[], edges: GraphEdge[], width: number): { layout: Layout
   return { layout: layoutGraph(ids, edges, sizes), sizes }
 }
 
+// Time passes several times a second, and little of a large graph changes with it: hence memo().
+const Lines = memo(function Lines({ layout, edges }: { layout: Layout; edges: readonly EdgeDetail[] }): ReactElement {
+  return (
+    <svg width={layout.width} height={layout.height} aria-hidden="true">
+      <defs>
+        {(['open', 'taken', 'skipped'] as const).map((state) => (
+          <marker key={state} id={`arrow-${state}`} viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="8" markerHeight="8" orient="auto">
+            <path className="arrow" data-state={state} d="M0 0.500 8 4 0 7.500z" />
+          </marker>
+        ))}
+      </defs>
+      {layout.edges.map(({ index, path, label }) => {
+        const edge = edges[index]!
+        const state = stateOf(edge)
+        const text = labelOf(edge)
+        return (
+          <g key={index} className="edge" data-state={state} data-loop={edge.max_iterations !== undefined || undefined}>
+            <path d={path} markerEnd={`url(#arrow-${state})`} />
+            {text && <text x={label.x} y={label.y - 5} textAnchor="middle">{text.length > LABEL_MAX ? `${text.slice(0, LABEL_MAX - 1)}…` : text}<title>{text}</title></text>}
+          </g>
+        )
+      })}
+    </svg>
+  )
+})
+
 interface GraphNodeProps {
-  node: NodeDetail
-  now: number
+  id: string
+  type: string
+  status: NodeStatus
+  words: string
+  percent: number | undefined
   selected: boolean
   onSelect(nodeId: string | undefined): void
 }
 
-function GraphNode({ node, now, selected, onSelect }: GraphNodeProps): ReactElement {
-  const { status, words } = nodeLook(node, now)
+const GraphNode = memo(function GraphNode({ id, type, status, words, percent, selected, onSelect }: GraphNodeProps): ReactElement {
   return (
-    <button type="button" className="graph-node" data-status={status} data-node={node.id} aria-pressed={selected} aria-label={`${node.id}: ${status}, ${words}`} title={`${node.id} (${node.type}): ${status}, ${words}`}
-      onClick={() => onSelect(selected ? undefined : node.id)}>
-      <span className="graph-node-name"><Icon name={NODE_ICONS[status]} /><span className="clip">{node.id}</span></span>
+    <button type="button" className="graph-node" data-status={status} data-node={id} aria-pressed={selected} aria-label={`${id}: ${status}, ${words}`} title={`${id} (${type}): ${status}, ${words}`}
+      onClick={() => onSelect(selected ? undefined : id)}>
+      <span className="graph-node-name"><Icon name={NODE_ICONS[status]} /><span className="clip">{id}</span></span>
       <span className="graph-node-words clip">{words}</span>
-      {status === 'running' && typeof node.percent === 'number' && <span className="graph-node-progress" style={{ width: `${Math.min(100, Math.max(0, node.percent))}%` }} />}
+      {status === 'running' && percent !== undefined && <span className="graph-node-progress" style={{ width: `${Math.min(100, Math.max(0, percent))}%` }} />}
     </button>
   )
-}
+})
 
 /** A loop edge is never settled: it is drawn as taken once it was. */
 function stateOf(edge: EdgeDetail): 'open' | 'taken' | 'skipped' {
