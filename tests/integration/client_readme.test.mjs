@@ -19,6 +19,7 @@ const SAYS = [
   { says: [/order is packed\norder is sent/], ends: true },
   { says: [/kept \{ state: 'paid' \}/] },
   { says: [/2 events, completed, live/, /finished: completed/], ends: true },
+  { says: [/started, and completed/, /the last result: .*NYC/s], ends: true, coordinated: true },
   { says: [/raw test/], during: (server) => server.publish('user:alice', { type: 'test' }) },
   { jsx: (dom) => /workflow_completed/.test(dom.html) && /done/.test(dom.html) && />live</.test(dom.html) && dom.toasts.join() === 'run-2: completed', during: (server, sent) => sent ? null : server.publish('user:alice', { type: 'workflow_completed', run_id: 'run-2' }) },
   { jsx: (dom) => /data-state="live">1799<\/p>/.test(dom.html), during: (server) => server.publish('prices:gold', { price: 1799 }) },
@@ -30,13 +31,13 @@ describe('the README of clients/js', () => {
   const at = shared(async (t) => {
     const dir = mkdtempSync(join(PACKAGE, '.readme-'))
     t.after(() => rmSync(dir, { recursive: true, force: true }))
-    return { dir, server: await startServer(t) }
+    return { dir, server: await startServer(t), demo: await startServer(t, { role: 'demo' }) }
   })
 
   test('every example has its test', () => assert.equal(examples.length, SAYS.length))
 
-  for (const [i, { says, ends, during, jsx }] of SAYS.entries()) {
-    const code = () => examples[i].code.replaceAll('http://localhost:8084', `http://127.0.0.1:${at.server.port}`)
+  for (const [i, { says, ends, during, jsx, coordinated }] of SAYS.entries()) {
+    const code = () => examples[i].code.replaceAll('http://localhost:8084', `http://127.0.0.1:${(coordinated ? at.demo : at.server).port}`)
     if (jsx) continue
     test(`example ${i + 1}: ${says.map(String).join(' ')}`, async (t) => {
       const path = join(at.dir, `example-${i}.mjs`)
