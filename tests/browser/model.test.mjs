@@ -1,7 +1,7 @@
 // What the page works out before it draws, without a browser. Proves:
 // - a graph of any shape is laid out so that no two nodes touch, every edge leads on, loop edges lead back outside of the
 //   nodes, and all of it is within the plane; of a thousand nodes, too, and of edges that make no sense
-// - the coordinator's times replace those of the events, for the visit that they are of and no other
+// - the coordinator's times replace those of the events, for the attempt that they are of and no other
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { describe, test } from 'node:test'
@@ -123,9 +123,9 @@ describe('the times of a run', async () => {
     event(101, 'node_started', { node_id: 'a', attempt: 1 }), event(101, 'node_completed', { node_id: 'a' }),
     event(101, 'workflow_completed', { duration_ms: 1300 })
   ]
-  const detail = (visits) => ({ created_ms: 100_200, finished_ms: 101_500, nodes: [{ id: 'a', visits, queued_ms: 101_100, finished_ms: 101_400 }], edges: [] })
+  const detail = (visits, attempt = 1) => ({ created_ms: 100_200, finished_ms: 101_500, nodes: [{ id: 'a', visits, attempt, queued_ms: 101_100, finished_ms: 101_400 }], edges: [] })
 
-  test('are exact for the visit that they are of', () => {
+  test('are exact for the attempt that they are of', () => {
     const view = sharpened(viewOf(events), detail(2))
     assert.deepEqual([view.startedAt, view.endedAt], [100_200, 101_500])
     assert.deepEqual(view.lanes[0].spans.map(({ from, to }) => [from, to]), [[100_000, 101_000], [101_100, 101_400]])
@@ -133,5 +133,6 @@ describe('the times of a run', async () => {
 
   test('are left alone when the events are behind', () => {
     assert.deepEqual(sharpened(viewOf(events), detail(3)).lanes, viewOf(events).lanes)
+    assert.deepEqual(sharpened(viewOf(events), detail(2, 2)).lanes, viewOf(events).lanes)
   })
 })

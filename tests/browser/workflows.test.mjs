@@ -61,7 +61,7 @@ const WORKFLOWS = {
     edges: [
       { from: 'begin', to: 'left' }, { from: 'begin', to: 'right' }, { from: 'left', to: 'join' }, { from: 'right', to: 'join' },
       { from: 'join', to: 'left', max_iterations: 2 },
-      { from: 'join', to: 'dear', when: '/0/price > 100' }, { from: 'join', to: 'cheap', when: 'else' },
+      { from: 'join', to: 'dear', when: '/right/price > 100' }, { from: 'join', to: 'cheap', when: 'else' },
       { from: 'dear', to: 'end' }, { from: 'cheap', to: 'end' }
     ]
   }

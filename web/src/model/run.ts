@@ -77,7 +77,7 @@ export function viewOf(events: readonly TimedEvent[]): RunView {
 
 /**
  * The view with the coordinator's own times, which are in ms where events of the past have whole seconds: of the run, and
- * of each node's present visit.
+ * of each node's present attempt.
  */
 export function sharpened(view: RunView, detail: RunDetail): RunView {
   const nodes = new Map(detail.nodes.map((node) => [node.id, node]))
@@ -87,15 +87,11 @@ export function sharpened(view: RunView, detail: RunDetail): RunView {
     endedAt: view.endedAt === undefined ? undefined : detail.finished_ms ?? view.endedAt,
     lanes: view.lanes.map((lane) => {
       const node = nodes.get(lane.nodeId)
-      const first = lane.spans.findLastIndex(({ attempt }) => attempt === 1)
+      const last = lane.spans.at(-1)
       const visits = lane.spans.filter(({ attempt }) => attempt === 1).length
-      if (!node?.queued_ms || node.visits !== visits) return lane // One of the two is a step ahead.
-      const spans = lane.spans.map((span, i): Span => {
-        const from = i === first ? node.queued_ms! : span.from
-        const to = i === lane.spans.length - 1 && span.to !== undefined ? node.finished_ms ?? span.to : span.to
-        return { ...span, from, to: to === undefined ? undefined : Math.max(from, to) }
-      })
-      return { ...lane, spans }
+      if (!last || !node?.queued_ms || node.visits !== visits || node.attempt !== last.attempt) return lane // One of the two is a step ahead.
+      const to = last.to === undefined ? undefined : Math.max(node.queued_ms, node.finished_ms ?? last.to)
+      return { ...lane, spans: [...lane.spans.slice(0, -1), { ...last, from: node.queued_ms, to }] }
     })
   }
 }
