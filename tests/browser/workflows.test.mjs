@@ -54,14 +54,15 @@ const WORKFLOWS = {
       { id: 'left', type: 'transform' },
       { id: 'right', type: 'fail', config: { times: 1, message: 'not yet' }, retry: { max_attempts: 3, backoff_ms: 50 } },
       { id: 'join', type: 'aggregate' },
+      { id: 'look', type: 'transform' },
       { id: 'dear', type: 'transform' },
       { id: 'cheap', type: 'transform' },
       { id: 'end', type: 'transform' }
     ],
     edges: [
       { from: 'begin', to: 'left' }, { from: 'begin', to: 'right' }, { from: 'left', to: 'join' }, { from: 'right', to: 'join' },
-      { from: 'join', to: 'left', max_iterations: 2 },
-      { from: 'join', to: 'dear', when: '/right/price > 100' }, { from: 'join', to: 'cheap', when: 'else' },
+      { from: 'join', to: 'look' }, { from: 'look', to: 'join', max_iterations: 2 },
+      { from: 'look', to: 'dear', when: '/right/price > 100' }, { from: 'look', to: 'cheap', when: 'else' },
       { from: 'dear', to: 'end' }, { from: 'cheap', to: 'end' }
     ]
   }
@@ -181,7 +182,7 @@ describe('workflows on the page', () => {
     await isNode(page, 'end', 'completed')
     assert.equal(await on(page).node('dear').getAttribute('data-status'), 'skipped')
     await page.getByText('Nodes done, 1 skipped').waitFor()
-    assert.match(await on(page).node('left').innerText(), /visit 3/)
+    assert.match(await on(page).node('join').innerText(), /visit 3/)
     assert.match(await on(page).node('right').innerText(), /try 2 of 3/)
     await page.getByText('2 of 2 ×').waitFor()
     await page.locator('.edge').getByText('else').waitFor()
@@ -192,7 +193,7 @@ describe('workflows on the page', () => {
         const { left, right, top, bottom } = one.getBoundingClientRect()
         return { id: one.dataset.node, left, right, top, bottom }
       }))
-      assert.equal(boxes.length, 7)
+      assert.equal(boxes.length, 8)
       for (const a of boxes) {
         for (const b of boxes) {
           if (a === b) continue
