@@ -116,6 +116,22 @@ describe('workflows on the page', () => {
     assert.deepEqual(page.problems, [])
   })
 
+  test('the sample that asks, approved with the button', async (t) => {
+    const page = await open(t, 'traveller')
+    await start(page, 'trip-booking')
+    await page.getByText(/^The trip to Lisbon costs 1150\. Book it\?$/).first().waitFor()
+    await isNode(page, 'flight', 'completed')
+    await isNode(page, 'approve', 'waiting')
+    await isNode(page, 'decline', 'idle')
+    await on(page).button('Approve').click()
+    await isRun(page, 'completed')
+    await isNode(page, 'confirm', 'completed')
+    assert.equal(await on(page).node('decline').getAttribute('data-status'), 'skipped')
+    await on(page).node('confirm').click()
+    await on(page).result.getByText('FO 101 to Lisbon and Grand Lisbon are confirmed.').waitFor()
+    assert.deepEqual(page.problems, [])
+  })
+
   test('a human approves, with a comment', async (t) => {
     const page = await open(t, 'approver')
     await start(page, 'ask')
