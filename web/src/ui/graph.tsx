@@ -41,7 +41,7 @@ export function Graph({ detail, now, selected, onSelect }: GraphProps): ReactEle
   return (
     <div className="graph" ref={box} role="group" aria-label="Graph of the workflow" tabIndex={-1}>
       <div className="graph-plane" style={{ width: layout.width, height: layout.height }}>
-        <Lines layout={layout} edges={detail.edges} />
+        <Lines layout={layout} detail={detail} />
         <ul aria-label="Nodes of the workflow">
           {layout.nodes.map(({ id, x, y }) => {
             const node = nodes.get(id)!
@@ -69,7 +69,8 @@ function fit(ids: string[], edges: GraphEdge[], width: number): { layout: Layout
 }
 
 // Time passes several times a second, and little of a large graph changes with it: hence memo().
-const Lines = memo(function Lines({ layout, edges }: { layout: Layout; edges: readonly EdgeDetail[] }): ReactElement {
+const Lines = memo(function Lines({ layout, detail }: { layout: Layout; detail: RunDetail }): ReactElement {
+  const visits = new Map(detail.nodes.map((node) => [node.id, node.visits]))
   return (
     <svg width={layout.width} height={layout.height} aria-hidden="true">
       <defs>
@@ -80,8 +81,8 @@ const Lines = memo(function Lines({ layout, edges }: { layout: Layout; edges: re
         ))}
       </defs>
       {layout.edges.map(({ index, path, label }) => {
-        const edge = edges[index]!
-        const state = stateOf(edge)
+        const edge = detail.edges[index]!
+        const state = stateOf(edge, visits)
         const text = labelOf(edge)
         return (
           <g key={index} className="edge" data-state={state} data-loop={edge.max_iterations !== undefined || undefined}>
@@ -115,13 +116,13 @@ const GraphNode = memo(function GraphNode({ id, type, status, words, percent, se
   )
 })
 
-/** A loop edge is never settled: it is drawn as taken once it was. */
-function stateOf(edge: EdgeDetail): 'open' | 'taken' | 'skipped' {
+/** A loop edge is never settled: it is drawn as taken once it was. It counts from zero again when the loop is left. */
+function stateOf(edge: EdgeDetail, visits: ReadonlyMap<string, number>): 'open' | 'taken' | 'skipped' {
   if (edge.max_iterations === undefined) return edge.state ?? 'open'
-  return edge.iterations ? 'taken' : 'open'
+  return edge.iterations || (visits.get(edge.to) ?? 0) > 1 ? 'taken' : 'open'
 }
 
 function labelOf(edge: EdgeDetail): string {
-  if (edge.max_iterations !== undefined) return `${edge.iterations ?? 0} of ${edge.max_iterations} ×`
+  if (edge.max_iterations !== undefined) return edge.iterations ? `${edge.iterations} of ${edge.max_iterations} ×` : `at most ${edge.max_iterations} ×`
   return edge.when === undefined ? '' : typeof edge.when === 'string' ? edge.when : JSON.stringify(edge.when)
 }

@@ -9,7 +9,9 @@ export function NodePanel({ node, now, onClose }: { node: NodeDetail; now: numbe
   const { status } = nodeLook(node, now)
   const id = useId()
   const panel = useRef<HTMLElement>(null)
-  useEffect(() => panel.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' }), [])
+  useEffect(() => {
+    panel.current?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
+  }, [])
   const facts: [string, string][] = [
     ['Type', node.type],
     ['Visits', String(node.visits)],

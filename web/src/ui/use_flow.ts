@@ -36,6 +36,8 @@ export function useDetail(runId: string | undefined, eventCount: number): Detail
       setWatch(undefined)
     }
   }, [runId])
-  useEffect(() => watch?.poke(), [watch, eventCount])
+  useEffect(() => {
+    watch?.poke()
+  }, [watch, eventCount])
   return useSyncExternalStore(watch?.subscribe ?? noListener, watch?.get ?? noDetail)
 }
