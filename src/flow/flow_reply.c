@@ -52,9 +52,15 @@ static json_t *reply_edge(const struct run *run, const struct workflow_edge *edg
 {
     static const char *const states[] = {"open", "taken", "skipped"};
     const struct run_node *from = &run->nodes[edge->from];
+    const json_t *given = json_array_get(
+        json_object_get(run->workflow->definition, "edges"), edge - run->workflow->edges);
+    json_t *when = json_object_get(given, "when");
     json_t *reply = json_pack("{s:s, s:s}", "from", run->workflow->nodes[edge->from].id, "to",
         run->workflow->nodes[edge->to].id);
 
+    if (reply && when) {
+        json_object_set(reply, "when", when);
+    }
     if (reply && edge->max_iterations) {
         json_object_set_new(reply, "max_iterations", json_integer(edge->max_iterations));
         json_object_set_new(reply, "iterations", json_integer(from->loops[out]));

@@ -312,6 +312,20 @@ static void inputs_and_results_have_bounds(void **state)
     free(run);
 }
 
+/* Of the answer in hand, FLOW_ASK_RUN's; when: NULL, it has none. */
+static void assert_edge(size_t index, const char *state, const char *when)
+{
+    const json_t *edge = json_array_get(json_object_get(rig.reply, "edges"), index);
+    const json_t *given = json_object_get(edge, "when");
+
+    assert_string_equal(json_string_value(json_object_get(edge, "state")), state);
+    if (when) {
+        assert_string_equal(json_string_value(given), when);
+    } else {
+        assert_null(given);
+    }
+}
+
 static void a_branch_that_is_not_taken_holds_nobody_up(void **state)
 {
     (void)state;
@@ -326,6 +340,9 @@ static void a_branch_that_is_not_taken_holds_nobody_up(void **state)
     char *run = start("branch", "{\"price\":100}");
     json_t *node = node_of(run, "dear");
     assert_string_equal(json_string_value(json_object_get(node, "state")), "skipped");
+    assert_edge(0, "taken", "/price < 500");
+    assert_edge(1, "skipped", "else");
+    assert_edge(2, "taken", NULL);
     node = node_of(run, "z");
     char *ref = strdup(json_string_value(json_object_get(node, "result_ref")));
     assert_int_equal(ask(FLOW_ASK_RESULT, ref, ""), 200);
