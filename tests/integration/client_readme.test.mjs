@@ -92,7 +92,7 @@ describe('the README of clients/js', () => {
         const line = out.trimEnd().split('\n').at(-1)
         if (!line?.startsWith('{')) throw new Error(out)
         const dom = JSON.parse(line)
-        if (/live/.test(dom.html)) sent = await during(at.server, sent) ?? sent
+        if (/data-state="live"/.test(dom.html)) sent = await during(at.server, sent) ?? sent
         if (!jsx(dom)) throw new Error(line)
         return true
       }, { every: 100, ms: 10_000 * SLOW })
