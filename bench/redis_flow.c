@@ -2,7 +2,7 @@
  *
  * Each commit is a usual step of a run: a token consumed and one emitted, its task queued and the last
  * one taken back, two nodes' records, the header, a result with its content, two events. Then the same
- * without its events, without its history, and so on: what each part costs is the difference. The times are
+ * without its events, without its task, and so on: what each part costs is the difference. The times are
  * Redis's own word. The database is emptied first. */
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
