@@ -75,8 +75,8 @@
     "  at = from + A[at + 1]\n"                                                                    \
     "  local to = at - 1\n"                                                                        \
     "  if code == 'H' then\n"                                                                      \
-    "    call('HSET', run_key, 'version', new, 'header', A[from])\n"                               \
-    "    call('SET', 'counter:' .. run, A[from + 1])\n"                                            \
+    "    call('HSET', run_key, 'version', new, 'header', A[to - 1])\n"                             \
+    "    call('SET', 'counter:' .. run, A[to])\n"                                                  \
     "  elseif code == 'N' then\n"                                                                  \
     "    spread('HSET', 'nodes:' .. run, from, to)\n"                                              \
     "  elseif code == 'U' then\n"                                                                  \

@@ -100,6 +100,24 @@ static void a_commit_of_another_version_changes_nothing(void **state)
     assert_int_equal(suite_get(suite, suite->store.approval, "r1:a", 0, out), -ENOENT);
 }
 
+/* What came meanwhile goes into one commit: the header, and a node's record, are those of the last step. */
+static void of_several_steps_in_one_commit_the_last_word_counts(void **state)
+{
+    struct suite *suite = *state;
+    uint64_t first = suite_r1(suite);
+
+    assert_int_equal(suite_commit(suite, "r1", first,
+                         OPS(op_node("a", "{\"n\":1}"), op_header("{\"step\":1}", 2),
+                             op_event(EVENT(1)), op_node("a", "{\"n\":2}"),
+                             op_header("{\"step\":2}", 1), op_event(EVENT(2))),
+                         NULL),
+        0);
+    struct suite_loaded *run = suite_load(suite, "r1");
+    assert_string_equal(run->header, "{\"step\":2}");
+    assert_string_equal(run->nodes[0][1], "{\"n\":2}");
+    free(run);
+}
+
 static void a_token_is_consumed_once(void **state)
 {
     struct suite *suite = *state;
@@ -474,6 +492,7 @@ const struct suite_case suite_run_cases[] = {
     SUITE_CASE(a_run_nobody_opened_is_not_there),
     SUITE_CASE(a_second_opening_is_refused_and_leaves_no_trace),
     SUITE_CASE(a_commit_of_another_version_changes_nothing),
+    SUITE_CASE(of_several_steps_in_one_commit_the_last_word_counts),
     SUITE_CASE(a_token_is_consumed_once),
     SUITE_CASE(each_run_has_tokens_of_its_own),
     SUITE_CASE(a_node_s_record_is_replaced_and_others_stay),
