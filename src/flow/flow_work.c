@@ -345,7 +345,9 @@ static void http_done(struct flow_http *http)
     bool again = true;
 
     if (http->err) {
-        item->outcome = OUTCOME_FAILED;
+        /* A URL that is none, or leads where it may not, is no better next time. */
+        bool final = http->err == -EINVAL || http->err == -EPERM;
+        item->outcome = final ? OUTCOME_FINAL : OUTCOME_FAILED;
         snprintf(item->why, sizeof(item->why), "%s",
             http->err == -EMSGSIZE ? "the answer is larger than its max_bytes" : http->why);
     } else {
@@ -388,9 +390,6 @@ static enum step begin_http(struct live *live, struct item *item, uint32_t node,
     int err =
         work ? nodes_http(at, doc, flow->options.result_bytes_max, &work->request, why) : -ENOMEM;
 
-    if (!err && bytes_append_byte(&work->request.url, 0) != 0) {
-        err = -ENOMEM;
-    }
     if (err || !flow->http) {
         work_http_free(work);
         return err == -ENOMEM ? STEP_FAILED
