@@ -83,7 +83,8 @@ void ask_item_over(struct flow *flow, struct item *item, int err)
     } else if (item->kind == ITEM_CANCEL) {
         ask_error(flow, ask, 404, "unknown_run", "there is no such run");
     } else if (err == -EALREADY) {
-        ask_error(flow, ask, 409, "already_decided", "it was decided before");
+        ask_error(flow, ask, 409, "already_decided",
+            "it was decided before, or nobody waits for it any more");
     } else {
         ask_error(flow, ask, 404, "unknown_approval", "nobody is asked there");
     }

@@ -259,9 +259,10 @@ static void loaded(struct flow_load *load)
     struct live *live = load->owner;
     struct flow *flow = live->flow;
     struct run *run = NULL;
-    char why[200];
+    char why[200] = "its workflow cannot be compiled";
 
     flow->under_way -= 1;
+    live->unreadable = false;
     int err = load->err;
     if (!err && !live->workflow) {
         err = workflow_from_ir(load->ir, &live->workflow);
@@ -272,7 +273,8 @@ static void loaded(struct flow_load *load)
     if (err == -ENOENT || err == -EBADMSG || err == -EINVAL) {
         /* Nobody can go on with it: known, and known to be nothing. */
         live->state = LIVE_WARM;
-        if (err != -ENOENT) {
+        live->unreadable = err != -ENOENT;
+        if (live->unreadable) {
             LOG(LOG_ERROR, "run.unreadable", LOG_S("run", live->id), LOG_S("error", why));
         }
     } else if (err) {
@@ -526,8 +528,9 @@ void live_turn(struct live *live)
     }
     if (flow->draining) {
         hand_back(live);
-    } else if (live->state == LIVE_COLD && live->waiting.first &&
-               live->waiting.first->kind != ITEM_START) {
+    } else if (!live->waiting.first) {
+        live_rest(live);
+    } else if (live->state == LIVE_COLD && live->waiting.first->kind != ITEM_START) {
         live_load(live);
     } else {
         live->state = LIVE_WARM;

@@ -76,7 +76,8 @@ struct live {
     struct live *newer, *older; /* In flow->idle, when nothing waits for it. */
     struct live *ready_next;
     bool idle, ready;
-    bool singly; /* A commit of several items was refused: one at a time. */
+    bool unreadable; /* What the store has of it is not what was written: nobody can go on. */
+    bool singly;     /* A commit of several items was refused: one at a time. */
     enum live_state state;
     uint64_t known_seq; /* What is in memory was true when this many items had come. */
     uint64_t retry_ms;  /* PAUSED. */
@@ -164,8 +165,8 @@ enum step {
     STEP_CHANGED, /* Its changes are in live->changes. */
     STEP_PARKED,  /* It waits for something; item_resume(). */
     STEP_OVER,    /* It is finished, and freed. */
-    STEP_RELOAD,  /* What is in memory may be out of date: load, and ask again. */
-    STEP_FAILED,  /* No memory: the run in memory is not to be used. */
+    STEP_RELOAD, /* What is in memory may be out of date, or not stored yet: commit, or load, and ask again. */
+    STEP_FAILED, /* No memory: the run in memory is not to be used. */
 };
 enum step item_step(struct live *live, struct item *item);
 

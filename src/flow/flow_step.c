@@ -20,9 +20,11 @@ static bool is_fresh(const struct live *live, const struct item *item)
     return exclusive(live->flow) || live->known_seq >= item->seq;
 }
 
-static const char *verdict_text(int err)
+static const char *verdict_text(const struct live *live, int err)
 {
-    return err == -ENOENT ? "there is no such run" : "the run has no such token";
+    return live->unreadable ? "what the store has of its run cannot be read"
+           : err == -ENOENT ? "there is no such run"
+                            : "the run has no such token";
 }
 
 enum step work_verdict(struct live *live, struct item *item, int err)
@@ -33,8 +35,14 @@ enum step work_verdict(struct live *live, struct item *item, int err)
     if (err == -ENOMEM) {
         return STEP_FAILED;
     }
-    /* What is used up stays so; what is unknown here may have been made by another coordinator. */
-    if ((err == -EINVAL || err == -ENOENT) && !is_fresh(live, item)) {
+    /* Steps in front of it are not stored yet, and may be refused: it is judged again afterwards. */
+    if (live->changes.count > 0) {
+        return STEP_RELOAD;
+    }
+    /* What is used up stays so; what is unknown here may have been made by another coordinator, and a human may have
+     * been asked again. */
+    bool lasting = err == -ESHUTDOWN || (err == -EALREADY && item->kind != ITEM_APPROVAL);
+    if (!lasting && !is_fresh(live, item)) {
         return STEP_RELOAD;
     }
     if (item->ask) {
@@ -42,7 +50,7 @@ enum step work_verdict(struct live *live, struct item *item, int err)
         item->ask = NULL;
     }
     bool poison = (err == -EINVAL || err == -ENOENT) && (item->task || item->signal);
-    item_finish(item, poison ? FLOW_DEAD : FLOW_DROP, poison ? verdict_text(err) : NULL);
+    item_finish(item, poison ? FLOW_DEAD : FLOW_DROP, poison ? verdict_text(live, err) : NULL);
     return STEP_OVER;
 }
 
@@ -165,10 +173,10 @@ static enum step step_task(struct live *live, struct item *item)
         /* It waits for a human or a delay: this task is done with. Or for its next attempt, and another coordinator
          * began that. */
         bool backoff = live->run->nodes[node].state == NODE_BACKOFF;
+        err = -EALREADY;
         if (backoff && !is_fresh(live, item)) {
             return STEP_RELOAD;
         }
-        err = -EALREADY;
     }
     return err ? work_verdict(live, item, err) : work_task(live, item, node);
 }
