@@ -55,7 +55,7 @@ async function put(port, tag, workflow) {
 
 async function completed(port) {
   const text = (await request(port, 'GET', '/metrics')).text
-  return Number(/^fanout_flow_runs_total\{status="completed"\} (\d+)/m.exec(text)?.[1] ?? 0)
+  return Number(/^fanout_flow_runs_ended_total\{status="completed"\} (\d+)/m.exec(text)?.[1] ?? 0)
 }
 
 /** RUNS runs at once, each ITERATIONS × 7 nodes: next to no HTTP. */

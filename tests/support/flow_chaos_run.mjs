@@ -22,6 +22,7 @@ const WORKFLOW = {
 
 /** Two that are always running again a moment after they were killed. */
 async function crowd(t, redis, random) {
+  const said = [] // By those who are gone: what went wrong.
   const kills = { coordinators: 0, workers: 0, pauses: 0 }
   const ports = [await freePort(), await freePort()]
   const coordinator = (i) => startServer(t, {
@@ -34,7 +35,7 @@ async function crowd(t, redis, random) {
   let going = true
   const blows = (async () => {
     while (going) {
-      await sleep(200 + random() * 600 * SLOW)
+      await sleep(300 + random() * 1500 * SLOW)
       const i = random() < 0.5 ? 0 : 1, dice = random()
       if (!going) break
       if (dice < 0.15) {
@@ -47,6 +48,7 @@ async function crowd(t, redis, random) {
         coordinators[i].signal('SIGKILL')
         await coordinators[i].exited
         coordinators[i].checkOutput()
+        said.push(...coordinators[i].lines.filter((line) => /level=(warn|error)/.test(line) && !/listen.backlog/.test(line)))
         await sleep(random() * 300)
         coordinators[i] = await coordinator(i)
         kills.coordinators++
@@ -58,13 +60,14 @@ async function crowd(t, redis, random) {
       }
     }
   })()
-  return { coordinators, kills, async stop() { going = false; await blows } }
+  return { coordinators, kills, said, async stop() { going = false; await blows } }
 }
 
 /** Half are asked for by HTTP, half by the stream; some of the latter twice. */
 async function startRuns(client, coordinators, random) {
   const asked = []
   for (let n = 0; n < RUNS; n++) {
+    await sleep(random() * Math.max(30, 30_000 / RUNS)) // Ten seconds of blows at least.
     if (n % 2) {
       const run_id = `chaos-${SEED}-${n}`
       const request = JSON.stringify({ run_id, tag: 'chaos', username: `u${n % 20}`, inputs: { n }, created_at: Date.now() / 1000 })
@@ -99,6 +102,17 @@ function checkRun(id, stored, heard) {
   assert.equal(types.filter((e) => e.type === 'node_completed').at(-1).counter, 0)
 }
 
+/** Where everything stands, of runs that do not end. */
+async function standing(redis) {
+  const [run] = (await redis.cli('ZRANGE', 'wf.runs.running', 0, 0)).split('\n')
+  const ask = [['ZCARD', 'wf.runs.running'], ['LLEN', 'completion_signals'], ['ZRANGE', 'wf.coordinators', 0, -1], ['ZRANGE', 'wf.timers', 0, 5],
+    ...['function', 'transform', 'aggregate'].flatMap((type) => [['XLEN', `wf.tasks.${type}`], ['XPENDING', `wf.tasks.${type}`, `${type}_workers`], ['XINFO', 'GROUPS', `wf.tasks.${type}`]]),
+    ['XPENDING', 'wf.run.requests', 'run_executors'], ['XRANGE', 'wf.dead', '-', '+', 'COUNT', 3], ['HGETALL', `run:${run}`], ['HGETALL', `nodes:${run}`], ['HGETALL', `entries:${run}`], ['SMEMBERS', `applied:${run}`]]
+  const lines = []
+  for (const words of ask) lines.push(`${words.join(' ')}: ${(await redis.cli(...words)).replaceAll('\n', ' | ')}`)
+  return `\n${lines.join('\n')}`
+}
+
 /** Nothing is left but what retention keeps, and that will go by itself. */
 async function checkLeft(client) {
   for (const type of ['function', 'transform', 'aggregate']) {
@@ -128,16 +142,17 @@ async function main(t) {
     if (!heard.has(id)) heard.set(id, [])
     heard.get(id).push(message)
   })
-  const { coordinators, kills, stop } = await crowd(t, redis, random)
+  const { coordinators, kills, said, stop } = await crowd(t, redis, random)
   await until('the workflow is taken', async () => [200, 201].includes((await coordinators[0].request('PUT', '/api/v1/workflows/chaos', { body: WORKFLOW }).catch(() => ({}))).status), { ms: 20_000 * SLOW })
   const begin = performance.now()
   const asked = await startRuns(client, coordinators, random)
   const left = async () => RUNS && (await client.zCard('wf.runs.running')) + (asked.length > await client.zCard('wf.runs') ? 1 : 0)
-  // The blows go on while there is work, and stop for the end: whoever was killed last is found dead after its lease.
-  await until('most runs are over', async () => await left() < RUNS / 10, { ms: (60_000 + RUNS * 100) * SLOW, every: 100 })
+  // The blows go on while most of it is under way; whoever was killed last is found dead after its lease.
+  await until('most runs are over', async () => await left() < RUNS / 5, { ms: (20_000 + RUNS * 50) * SLOW, every: 100 }).catch(() => {})
+  const underBlows = asked.length - await left()
   await stop()
   await until('all runs are over', async () => await left() === 0, { ms: 60_000 * SLOW, every: 100 })
-    .catch(async (error) => { error.message += `; running: ${await client.zRange('wf.runs.running', 0, 5)}; signals ${await client.lLen('completion_signals')}`; throw error })
+    .catch(async (error) => { error.message += await standing(redis) + `\n${said.slice(0, 20).join('\n')}`; throw error })
   const seconds = (performance.now() - begin) / 1000
   await until('signals are dealt with', async () => await client.lLen('completion_signals') === 0, { ms: 20_000 * SLOW })
   await sleep(1500)
@@ -146,7 +161,7 @@ async function main(t) {
   for (const id of runs) checkRun(id, await client.lRange(`events:${id}`, 0, -1), heard.get(id))
   for (const one of coordinators) await one.stop()
   await checkLeft(client)
-  console.log(JSON.stringify({ seed: SEED, runs: runs.length, seconds: Math.round(seconds), ...kills }))
+  console.log(JSON.stringify({ seed: SEED, runs: runs.length, underBlows, seconds: Math.round(seconds), ...kills }))
 }
 
 await scoped(main).then(() => process.exit(0), (error) => { console.error(error); process.exit(1) })
