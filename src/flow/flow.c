@@ -8,15 +8,24 @@
 
 enum { IDLE_WAIT_MS = 1000 };
 
-/* Runs whose time has come again; seldom, so a walk will do. */
+/* Runs whose time has come again. A walk through all, and so no sooner than the first of them is due. */
 static void wake_paused(struct flow *flow)
 {
     size_t cursor = 0;
     struct live *live;
 
+    if (!flow->draining && flow->now_ms < flow->wake_ms) {
+        return;
+    }
+    flow->wake_ms = UINT64_MAX;
     while (flow->paused && (live = (struct live *)table_next(&flow->runs, &cursor))) {
-        if (live->state == LIVE_PAUSED && (flow->draining || flow->now_ms >= live->retry_ms)) {
+        if (live->state != LIVE_PAUSED) {
+            continue;
+        }
+        if (flow->draining || flow->now_ms >= live->retry_ms) {
             live_ready(live);
+        } else if (live->retry_ms < flow->wake_ms) {
+            flow->wake_ms = live->retry_ms;
         }
     }
 }

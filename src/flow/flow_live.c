@@ -159,13 +159,22 @@ static void live_rest(struct live *live)
     }
 }
 
+/* A store that is full may be so for long, and every run of it asks. */
+static uint64_t pause_ms(uint32_t failures)
+{
+    return failures < 5 ? (uint64_t)FLOW_RETRY_MS << failures : FLOW_RETRY_MAX_MS;
+}
+
 void live_pause(struct live *live)
 {
+    struct flow *flow = live->flow;
+
     if (live->state == LIVE_WARM || live->state == LIVE_COLD) {
         live_forget(live);
         live->state = LIVE_PAUSED;
-        live->retry_ms = live->flow->now_ms + FLOW_RETRY_MS;
-        live->flow->paused += 1;
+        live->retry_ms = flow->now_ms + pause_ms(live->failures++);
+        flow->paused += 1;
+        flow->wake_ms = live->retry_ms < flow->wake_ms ? live->retry_ms : flow->wake_ms;
     }
 }
 
@@ -417,6 +426,7 @@ static void committed(struct flow_commit *commit)
     if (commit->err == 0) {
         flow->stats.commits += 1;
         live->run->version = commit->ret_version;
+        live->failures = 0;
         live->singly = false;
         count_events(flow, &live->changes);
         finish_committed(live);

@@ -21,7 +21,8 @@ struct live;
 
 enum {
     FLOW_WHY_MAX = 400,
-    FLOW_RETRY_MS = 250, /* After the store failed. */
+    FLOW_RETRY_MS = 250, /* After the store failed; it doubles … */
+    FLOW_RETRY_MAX_MS = 8000,
 };
 
 /* One thing that happens to a run. */
@@ -81,6 +82,7 @@ struct live {
     enum live_state state;
     uint64_t known_seq; /* What is in memory was true when this many items had come. */
     uint64_t retry_ms;  /* PAUSED. */
+    uint32_t failures;  /* Of the store, in a row. */
     struct run *run;
     struct workflow *workflow; /* The run's; kept when the run is let go of. */
     struct item_queue waiting, committing;
@@ -127,6 +129,7 @@ struct flow {
     uint32_t idle_count;
     struct live *ready_first, *ready_last;
     uint32_t paused;    /* Runs in LIVE_PAUSED. */
+    uint64_t wake_ms;   /* When the first of them is due. */
     uint32_t under_way; /* Items, questions and errands that are not answered. */
     struct flow_ask *asks_first, *asks_last; /* Not looked at yet. */
     struct table values;
