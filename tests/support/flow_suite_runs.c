@@ -106,11 +106,11 @@ static void of_several_steps_in_one_commit_the_last_word_counts(void **state)
     struct suite *suite = *state;
     uint64_t first = suite_r1(suite);
 
-    assert_int_equal(suite_commit(suite, "r1", first,
-                         OPS(op_node("a", "{\"n\":1}"), op_header("{\"step\":1}", 2),
-                             op_event(EVENT(1)), op_node("a", "{\"n\":2}"),
-                             op_header("{\"step\":2}", 1), op_event(EVENT(2))),
-                         NULL),
+    assert_int_equal(
+        suite_commit(suite, "r1", first,
+            OPS(op_node("a", "{\"n\":1}"), op_header("{\"step\":1}", 2), op_event(EVENT(1)),
+                op_node("a", "{\"n\":2}"), op_header("{\"step\":2}", 1), op_event(EVENT(2))),
+            NULL),
         0);
     struct suite_loaded *run = suite_load(suite, "r1");
     assert_string_equal(run->header, "{\"step\":2}");
