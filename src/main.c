@@ -12,7 +12,8 @@ static const struct {
 } roles[] = {
     {"serve", role_serve, "the gateway: clients connect here"},
     {"coordinator", role_coordinator, "runs workflows and publishes what happens in them"},
-    {"demo", role_demo, "a gateway and a coordinator to try out, with a page at http://127.0.0.1:8084/"},
+    {"demo", role_demo,
+        "a gateway and a coordinator to try out, with a page at http://127.0.0.1:8084/"},
     {"pub", role_pub, "publish from a terminal, over HTTP or Redis"},
     {"sub", role_sub, "watch channels from a terminal"},
     {"bench", role_bench, "load a gateway and report latency, loss and cost"},
