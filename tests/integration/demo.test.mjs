@@ -111,7 +111,7 @@ describe('the files of the demo page', () => {
       assert.equal(reply.headers['content-encoding'], 'gzip')
       size += reply.body.length
     }
-    assert.ok(size < 125_000, `${size} bytes gzipped`)
+    assert.ok(size < 135_000, `${size} bytes gzipped`)
     assertError(await at.server.get('/assets/index-00000000.js'), 404)
   })
 

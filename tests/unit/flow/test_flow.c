@@ -119,7 +119,7 @@ static void answered(struct flow_ask *ask)
     rig.code = ask->code;
     json_decref(rig.reply);
     free(rig.text);
-    rig.text = strndup(ask->reply.len ? (const char *)ask->reply.data : "", ask->reply.len);
+    rig.text = mem_strndup(ask->reply.len ? (const char *)ask->reply.data : "", ask->reply.len);
     rig.reply = json_loadb((const char *)ask->reply.data, ask->reply.len, JSON_DECODE_ANY, NULL);
     snprintf(rig.etag, sizeof(rig.etag), "%s", ask->etag);
     bytes_fini(&ask->reply);
