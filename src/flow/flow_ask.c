@@ -143,17 +143,19 @@ static void approval_read(struct flow_get *get)
     json_t *record = get->err ? NULL : json_read(get->body, why, sizeof(why));
     const char *status = json_string_value(json_object_get(record, "status"));
 
-    if (get->err == -ENOENT || (!get->err && !status)) {
-        ask_error(flow, ask, 404, "unknown_approval", "nobody is asked there");
-    } else if (get->err) {
+    if (get->err && get->err != -ENOENT) {
         ask_store_error(flow, ask, get->err);
-    } else if (strcmp(status, "pending") != 0) {
+    } else if (status && strcmp(status, "pending") != 0) {
         ask_error(flow, ask, 409, "already_decided", "it was decided before");
     } else {
+        /* Without a record, too: it goes when nobody waits any more, and the run knows whether it was asked. */
         struct item *item = item_new(flow, ITEM_APPROVAL);
         if (item) {
             item->message = json_incref(errand->message);
-            json_object_set(item->message, "record", record);
+            json_object_del(item->message, "record");
+            if (json_is_object(record)) {
+                json_object_set(item->message, "record", record);
+            }
             item->node = mem_strdup(errand->node);
         }
         send_item(flow, ask, item, span_str(errand->run_id));

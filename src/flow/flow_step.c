@@ -257,7 +257,7 @@ static char *decision_record(
 static enum step reject(struct live *live, struct item *item)
 {
     const char *comment = json_string_value(json_object_get(item->message, "comment"));
-    char why[FLOW_WHY_MAX];
+    char why[RUN_ERROR_MAX + 100]; /* Longer than what is kept, which is cut at a character. */
 
     snprintf(why, sizeof(why), "rejected by %.*s%s%s", (int)item->ask->user.len,
         (const char *)item->ask->user.data, comment ? ": " : "", comment ? comment : "");

@@ -62,7 +62,7 @@ enum flow_op_kind {
     /* Wake me: node, n = Unix ms. One timer a node; another replaces it. */
     FLOW_TIMER,
     FLOW_UNTIMER,
-    /* A human approval, body = JSON: node. */
+    /* A human approval: node, body = JSON; empty: nobody is asked any more, and there is none. */
     FLOW_APPROVAL,
     /* An event of the run, body = JSON: kept, and published to its user, in the order of the ops. */
     FLOW_EVENT,

@@ -18,8 +18,8 @@ static void end_attempt(struct run_step *step, uint32_t index)
     if (node->state == NODE_QUEUED) {
         step_unqueue(step, index);
     }
+    step_unask(step, index);
     step_due(step, index, 0);
-    node->human = false;
     step_touch(step, index);
 }
 

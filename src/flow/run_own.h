@@ -55,6 +55,8 @@ void step_queue(struct run_step *step, uint32_t node);
 /* The same when it is to be worked on from now: its state, and its time-out. */
 void step_enqueue(struct run_step *step, uint32_t node);
 void step_unqueue(struct run_step *step, uint32_t node);
+/* A human who was asked and did not answer is not asked any more. */
+void step_unask(struct run_step *step, uint32_t node);
 /* The next visit of a node. payload_ref is copied. */
 void step_begin(struct run_step *step, uint32_t node, uint32_t from, const char *payload_ref);
 void step_records(struct run_step *step);

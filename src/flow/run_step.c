@@ -133,6 +133,14 @@ void step_unqueue(struct run_step *step, uint32_t node)
             .kind = FLOW_UNQUEUE, .name = stream_of(step, node), .node = node_id(step, node)});
 }
 
+void step_unask(struct run_step *step, uint32_t node)
+{
+    if (step->run->nodes[node].human) {
+        step->run->nodes[node].human = false;
+        step_op(step, &(struct flow_op){.kind = FLOW_APPROVAL, .node = node_id(step, node)});
+    }
+}
+
 /* A delay's time is its own, and a human's begins when they are asked. */
 static uint64_t due_when_queued(const struct run_step *step, uint32_t node)
 {
@@ -265,9 +273,9 @@ void step_stop(struct run_step *step)
             if (node->state == NODE_QUEUED) {
                 step_unqueue(step, i);
             }
+            step_unask(step, i);
             step_due(step, i, 0);
             node->state = NODE_SKIPPED;
-            node->human = false;
             node->finished_ms = step->now_ms;
             step_touch(step, i);
         }

@@ -166,15 +166,12 @@ int run_decide(struct run *run, uint32_t index, bool approved, struct span by, s
     if (index >= run->workflow->node_count) {
         return -EINVAL;
     }
-    if (run->status != RUN_RUNNING) {
-        return -ESHUTDOWN;
-    }
     struct run_node *node = &run->nodes[index];
     const struct workflow_node *spec = run_workflow_node(run, index);
     if (node->state != NODE_WAITING || !node->human) {
         bool asked = node_type_find(span_str(spec->type))->work == NODE_WORK_HUMAN &&
                      (node_over(node->state) || node->state == NODE_WAITING) && node->visit > 0;
-        return asked ? -EALREADY : -EINVAL;
+        return !asked ? -EINVAL : run->status == RUN_RUNNING ? -EALREADY : -ESHUTDOWN;
     }
     step_open(&step, run, changes, now_ms);
     node->human = false; /* The step that completes or fails it writes its record. */

@@ -118,8 +118,14 @@
     "    end\n"                                                                                    \
     "  elseif code == 'A' then\n"                                                                  \
     "    for i = from, to, 2 do\n"                                                                 \
-    "      call('SET', 'hitl:approval:' .. run .. ':' .. A[i], A[i + 1])\n"                        \
-    "      call('HSET', entries, ':human:' .. A[i], '')\n"                                         \
+    "      local key, note = 'hitl:approval:' .. run .. ':' .. A[i], ':human:' .. A[i]\n"          \
+    "      if A[i + 1] == '' then\n"                                                               \
+    "        call('DEL', key)\n"                                                                   \
+    "        call('HDEL', entries, note)\n"                                                        \
+    "      else\n"                                                                                 \
+    "        call('SET', key, A[i + 1])\n"                                                         \
+    "        call('HSET', entries, note, '')\n"                                                    \
+    "      end\n"                                                                                  \
     "    end\n"                                                                                    \
     "  elseif code == 'S' then\n"                                                                  \
     "    for i = from, to do call('LREM', A[7], 1, A[i]) end\n"                                    \

@@ -60,8 +60,9 @@ static bool is_sound(const struct flow_commit *commit, uint32_t index)
     case FLOW_HEADER:
         return is_json(op->body);
     case FLOW_NODE:
-    case FLOW_APPROVAL:
         return is_node(op->node) && is_json(op->body);
+    case FLOW_APPROVAL:
+        return is_node(op->node) && (op->body.len == 0 || is_json(op->body));
     case FLOW_QUEUE:
         return is_node(op->node) && is_json(op->body) && op->name.len &&
                op->name.len <= FLOW_TYPE_MAX && is_text(op->name) && is_text(op->id);
@@ -192,7 +193,7 @@ static int apply_consume(struct flow_db *db, struct db_run *run, struct span tok
 static int apply_node(struct flow_db *db, struct db_run *run, const struct flow_op *op)
 {
     bool makes = op->kind == FLOW_NODE || op->kind == FLOW_QUEUE || op->kind == FLOW_TIMER ||
-                 op->kind == FLOW_APPROVAL;
+                 (op->kind == FLOW_APPROVAL && op->body.len);
     struct db_node *node = makes ? runs_node_make(run, op->node) : runs_node(run, op->node);
 
     if (!node) {
@@ -214,6 +215,10 @@ static int apply_node(struct flow_db *db, struct db_run *run, const struct flow_
         node->due_ms = 0;
         return 0;
     default:
+        if (op->body.len == 0) {
+            runs_clear(&node->approval);
+            return 0;
+        }
         return runs_set(&node->approval, op->body) ? 0 : -ENOMEM;
     }
 }

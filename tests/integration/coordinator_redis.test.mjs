@@ -2,6 +2,7 @@
 // - the events of the contract reach a `ws` client of the gateway, and the poll endpoints of both
 // - an outside worker in 20 lines takes one type of node, says how far it is, and its result is the node's
 // - the keys of the contract are there while a run is under way, with the contract's content
+// - who asked a human and does not wait any more has no key, whoever answers is told so; a decision's key stays
 // - run requests come by wf.run.requests, and one that comes twice is one run
 // - Redis away: /ready 503 with a sentence, questions 503; back: all goes on; it may be away at the start
 // - with both a gateway and Redis named, a warning says that Redis carries the events
@@ -108,6 +109,38 @@ describe('three processes', () => {
     assert.equal((await at.coordinator.post(`/api/v1/runs/${id}/cancel`, '', as('keys'))).status, 200)
     await until('nobody is to work on it any more', async () => await at.redis.cli('XLEN', 'wf.tasks.classifier') === '0')
     assert.equal(await at.redis.cli('GET', `counter:${id}`), '0')
+  })
+
+  test('a question that nobody waits for any more has no key, and an answer is told so', async (t) => {
+    const ask = (id, approved = true) => at.coordinator.post('/api/approval', { run_id: id, node_id: 'ask', approved }, as('boss'))
+    const asked = (id) => until(`${id} asks`, async () => JSON.parse(await at.redis.cli('GET', `hitl:approval:${id}:ask`)).status === 'pending')
+    const hitl = { id: 'ask', type: 'hitl', config: { message: 'May it?' } }
+    assert.equal((await put(at.coordinator, 'asks', { nodes: [hitl], edges: [] })).status, 201)
+    assert.equal((await put(at.coordinator, 'hurries', {
+      nodes: [{ ...hitl, timeout_ms: 200 }, { id: 'rest', type: 'delay', config: { ms: 600_000 } }],
+      edges: [{ from: 'ask', to: 'rest', when: 'failed' }],
+    })).status, 201)
+
+    const cancelled = await start(at.coordinator, 'asks', {})
+    await asked(cancelled)
+    assert.equal((await at.coordinator.post(`/api/v1/runs/${cancelled}/cancel`, '', as('boss'))).status, 200)
+    assert.equal(await at.redis.cli('EXISTS', `hitl:approval:${cancelled}:ask`), '0')
+    assertError(await ask(cancelled), 409)
+    assert.equal((await ask(cancelled)).json().error.code, 'run_over')
+
+    const late = await start(at.coordinator, 'hurries', {})
+    await until('nobody decided in time', async () => types((await events(at.coordinator, late)).events).includes('node_started rest'))
+    assert.equal(await at.redis.cli('EXISTS', `hitl:approval:${late}:ask`), '0')
+    assert.equal((await ask(late)).json().error.code, 'already_decided')
+    assert.equal((await at.coordinator.post(`/api/v1/runs/${late}/cancel`, '', as('boss'))).status, 200)
+
+    const decided = await start(at.coordinator, 'asks', {})
+    await asked(decided)
+    assert.equal((await ask(decided)).status, 200)
+    const record = JSON.parse(await at.redis.cli('GET', `hitl:approval:${decided}:ask`))
+    assert.deepEqual([record.status, record.by, record.message], ['approved', 'boss', 'May it?'])
+    assert.equal((await ask(decided, false)).json().error.code, 'already_decided')
+    assert.equal((await ask('no-such-run')).status, 404)
   })
 
   test('a run is asked for by the stream, and twice is once', async () => {

@@ -140,6 +140,7 @@ static void check_left(const struct model *model)
     for (uint32_t i = 0; i < model->workflow->node_count; i++) {
         const struct model_node *node = &model->nodes[i];
         CHECK(!node->queued && !node->timer_ms);
+        CHECK(!node->approval || !strstr(node->approval, "pending"));
         for (uint32_t k = 0; k < MAKE_NODES_MAX; k++) {
             CHECK(!node->arrived[k]);
         }

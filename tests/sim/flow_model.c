@@ -156,7 +156,12 @@ static void apply_to_node(struct model *model, uint32_t index, const struct flow
         node->timer_ms = 0;
         break;
     case FLOW_APPROVAL:
-        replace(&node->approval, op->body);
+        if (op->body.len == 0) {
+            CHECK(node->approval);
+            drop(&node->approval);
+        } else {
+            replace(&node->approval, op->body);
+        }
         break;
     default:
         CHECK(!"an op that is not of a node");
@@ -291,6 +296,7 @@ static void check_node(const struct model *model, const struct run *run, uint32_
 
     CHECK((now->state == NODE_QUEUED) == (node->queued != NULL));
     CHECK(node->timer_ms == now->due_ms);
+    CHECK(now->human == (node->approval && strstr(node->approval, "\"status\":\"pending\"")));
     if (node_in_flight(now->state)) {
         CHECK(run_token_id(run, index, &token) == 0);
         const struct model_token *emitted = find_token(model, span_of(token.data, token.len));

@@ -402,7 +402,7 @@ static void a_large_blob_comes_back_whole(void **state)
     free(body);
 }
 
-static void an_approval_is_found_and_replaced(void **state)
+static void an_approval_is_found_replaced_and_goes(void **state)
 {
     struct suite *suite = *state;
     char out[SUITE_TEXT_MAX];
@@ -419,6 +419,16 @@ static void an_approval_is_found_and_replaced(void **state)
         0);
     assert_int_equal(suite_get(suite, suite->store.approval, "r1:ask", 0, out), 0);
     assert_string_equal(out, "{\"status\":\"approved\"}");
+    assert_int_equal(
+        suite_commit(suite, "r1", v,
+            OPS(op_plain(FLOW_APPROVAL, "ask", NULL, ""), op_plain(FLOW_APPROVAL, "no", NULL, "")),
+            &v),
+        0);
+    assert_int_equal(suite_get(suite, suite->store.approval, "r1:ask", 0, out), -ENOENT);
+    assert_int_equal(suite_commit(suite, "r1", v,
+                         OPS(op_plain(FLOW_APPROVAL, "ask", NULL, "{\"status\":\"pending\"}")), &v),
+        0);
+    assert_int_equal(suite_get(suite, suite->store.approval, "r1:ask", 0, out), 0);
     assert_int_equal(suite_get(suite, suite->store.approval, "r1:other", 0, out), -ENOENT);
     assert_int_equal(suite_get(suite, suite->store.approval, "r2:ask", 0, out), -ENOENT);
     assert_int_equal(suite_get(suite, suite->store.approval, "nonsense", 0, out), -ENOENT);
@@ -502,7 +512,7 @@ const struct suite_case suite_run_cases[] = {
     SUITE_CASE(of_two_commits_of_one_version_one_wins),
     SUITE_CASE(a_blob_is_found_by_its_reference),
     SUITE_CASE(a_large_blob_comes_back_whole),
-    SUITE_CASE(an_approval_is_found_and_replaced),
+    SUITE_CASE(an_approval_is_found_replaced_and_goes),
     SUITE_CASE(events_come_back_in_order_from_anywhere),
     SUITE_CASE(names_of_any_allowed_length_are_told_apart),
     {NULL, NULL},

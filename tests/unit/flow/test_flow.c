@@ -421,7 +421,7 @@ static void a_delay_is_over_when_its_time_has_come(void **state)
 
 static void decide(const char *run, const char *node, const char *rest, int code)
 {
-    char body[400];
+    char body[1600];
 
     snprintf(body, sizeof(body), "{\"run_id\":\"%s\",\"node_id\":\"%s\",%s}", run, node, rest);
     assert_int_equal(ask(FLOW_ASK_APPROVAL, "", body), code);
@@ -466,6 +466,18 @@ static void a_rejection_fails_the_node_unless_it_says_otherwise(void **state)
                                     "approval_decided/ok node_failed/ok workflow_failed/ok");
     assert_non_null(strstr(rig.text, "rejected by ann: too dear"));
     free(run);
+    run = start("ask", "{}");
+    char body[1300] = "\"approved\":false,\"comment\":\"";
+    for (int i = 0; i < 600; i++) {
+        strcat(body, "\xc3\xa4");
+    }
+    strcat(body, "\"");
+    decide(run, "ok", body, 200);
+    story(run);
+    const char *why = json_string_value(json_object_get(event_at(4), "error"));
+    assert_int_equal(strlen(why), 999); /* Of 1000, and cut at a character. */
+    assert_string_equal(why + 997, "\xc3\xa4");
+    free(run);
     put("on",
         "{\"nodes\":[{\"id\":\"ok\",\"type\":\"hitl\",\"config\":{\"message\":\"go?\",\"on_"
         "reject\":"
@@ -503,6 +515,22 @@ static void a_question_to_a_human_may_run_out_of_time(void **state)
     pass(11000);
     assert_string_equal(story(run), "workflow_started node_started/ok approval_requested/ok "
                                     "node_failed/ok workflow_failed/ok");
+    decide(run, "ok", "\"approved\":true", 409);
+    assert_string_equal(error_code(), "run_over");
+    free(run);
+    put("on", "{\"nodes\":[{\"id\":\"ok\",\"type\":\"hitl\",\"config\":{\"message\":\"go?\"},"
+              "\"timeout_ms\":10000},{\"id\":\"more\",\"type\":\"hitl\",\"config\":{\"message\":"
+              "\"really?\"}}],\"edges\":[{\"from\":\"ok\",\"to\":\"more\",\"when\":\"failed\"}]}");
+    run = start("on", "{}");
+    decide(run, "more", "\"approved\":true", 404);
+    pass(11000);
+    decide(run, "ok", "\"approved\":true", 409); /* Too late, and the run goes on. */
+    assert_string_equal(error_code(), "already_decided");
+    decide(run, "more", "\"approved\":true", 200);
+    decide(run, "ok", "\"approved\":true", 409);
+    assert_string_equal(error_code(), "run_over");
+    decide(run, "more", "\"approved\":false", 409);
+    assert_string_equal(error_code(), "already_decided");
     free(run);
 }
 

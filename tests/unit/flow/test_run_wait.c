@@ -95,9 +95,32 @@ static void a_human_who_says_nothing_is_asked_again(void **state)
     assert_int_equal(due, RUN_DUE_TIMEOUT);
     assert_string_equal(rig_state(&rig, "a"), "backoff");
     assert_string_equal(rig_node(&rig, "a")->error, "nobody decided in time");
+    assert_string_equal(rig_ops(&rig),
+        "CONSUME r:a:1:1; APPROVAL a; EMIT r:a:1:2; NODE a; TIMER a +1053; HEADER 1; "
+        "EVENT node_failed a");
+    assert_string_equal(rig_body(&rig, FLOW_APPROVAL, "a"), ""); /* Nobody is asked meanwhile. */
     assert_int_equal(
         run_decide(rig.run, 0, true, span_str("ann"), span_str("{}"), rig.now_ms, &rig.changes),
         -EINVAL);
+    rig_reload(&rig);
+    rig_fini(&rig);
+}
+
+static void who_was_asked_is_not_when_the_run_is_over(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_start(&rig, human, "[]");
+    assert_int_equal(rig_wait(&rig, "r:a:1:1", true, 0), 0);
+    assert_int_equal(rig_cancel(&rig, "bob"), 0);
+    assert_string_equal(rig_ops(&rig),
+        "CONSUME r:a:1:1; APPROVAL a; NODE a; UNTIMER a; HEADER 0; EVENT workflow_cancelled; "
+        "CLOSE cancelled");
+    assert_string_equal(rig_body(&rig, FLOW_APPROVAL, "a"), "");
+    assert_int_equal(
+        run_decide(rig.run, 0, true, span_str("ann"), span_str("{}"), rig.now_ms, &rig.changes),
+        -ESHUTDOWN);
     rig_reload(&rig);
     rig_fini(&rig);
 }
@@ -221,6 +244,7 @@ int main(void)
         cmocka_unit_test(a_delay_is_over_when_its_timer_says_so),
         cmocka_unit_test(a_human_is_asked_and_their_word_ends_the_wait),
         cmocka_unit_test(a_human_who_says_nothing_is_asked_again),
+        cmocka_unit_test(who_was_asked_is_not_when_the_run_is_over),
         cmocka_unit_test(nobody_decides_where_nobody_is_asked),
         cmocka_unit_test(progress_is_told_forward_and_once),
         cmocka_unit_test(messages_without_a_percent_are_remembered_for_a_while),

@@ -105,6 +105,8 @@ static void a_step_changes_all_it_says(void **state)
         {.kind = FLOW_TIMER, .node = s("c"), .n = 4102444800000},
         {.kind = FLOW_UNTIMER, .node = s("c")},
         {.kind = FLOW_APPROVAL, .node = s("b"), .body = s("{\"status\":\"pending\"}")},
+        {.kind = FLOW_APPROVAL, .node = s("d"), .body = s("{\"status\":\"pending\"}")},
+        {.kind = FLOW_APPROVAL, .node = s("d")},
         {.kind = FLOW_HEADER, .body = s("{h}"), .n = 0},
         {.kind = FLOW_EVENT, .body = s("{e1}")},
         {.kind = FLOW_EVENT, .body = s("{e2}")},
@@ -127,6 +129,8 @@ static void a_step_changes_all_it_says(void **state)
     rig_expect(&server, "EXISTS pending_tokens:r1:k", "0");
     rig_expect(&server, "ZRANGE wf.timers 0 -1 WITHSCORES", "[r1:b 4102444800000]");
     rig_expect(&server, "GET hitl:approval:r1:b", "{\"status\":\"pending\"}");
+    rig_expect(&server, "EXISTS hitl:approval:r1:d", "0");
+    rig_expect(&server, "HEXISTS entries:r1 :human:d", "0");
     rig_expect(&server, "LRANGE events:r1 0 -1", "[{\"type\":\"workflow_started\"} {e1} {e2}]");
     rig_expect(&server, "XLEN wf.tasks.transform", "0");
     rig_expect(&server, "XPENDING wf.tasks.transform transform_workers", "[0 (nil) (nil) (nil)]");
