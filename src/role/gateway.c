@@ -22,6 +22,7 @@
 #include "rt/loop.h"
 #include "rt/mailbox.h"
 #include "rt/thread.h"
+#include "store/store.h"
 
 /* ---- mail ---- */
 
@@ -311,7 +312,7 @@ static void shard_run(struct gateway_shard *gs)
 /* With a table of its own a shard keeps what it uses and what it wakes others by. */
 static int own_table(struct gateway_shard *gs)
 {
-    int keep[CORE_SHARDS_MAX + GATEWAY_LISTENERS_MAX + 2];
+    int keep[CORE_SHARDS_MAX + GATEWAY_LISTENERS_MAX + STORE_READERS_MAX + 3];
     uint32_t count = 0;
 
     for (uint16_t i = 0; i < gs->gateway->shard_count; i++) {
@@ -322,6 +323,9 @@ static int own_table(struct gateway_shard *gs)
     }
     if (gs->gateway->coordinator) {
         keep[count++] = coordinator_wake_fd(gs->gateway->coordinator);
+    }
+    if (gs->gateway->store) {
+        count += store_wake_fds(gs->gateway->store, keep + count);
     }
     if (gs->index == 0) {
         keep[count++] = gs->gateway->signal_fd;

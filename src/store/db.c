@@ -246,6 +246,19 @@ static int begin(struct db *db, struct format_meta *meta, char why[DB_WHY_MAX])
 
 /* ---- Open and close ---- */
 
+/* LMDB locks a byte of its lock file for the first reader of a process, and uses no descriptor for any other: a thread
+ * with a descriptor table of its own does not have that file. */
+static int first_read(struct db *db)
+{
+    MDB_txn *txn;
+    int r = db_err(mdb_txn_begin(db->env, NULL, MDB_RDONLY, &txn));
+
+    if (r == 0) {
+        mdb_txn_abort(txn);
+    }
+    return r;
+}
+
 static int open_env(struct db *db, const char *dir, uint32_t readers_max, char why[DB_WHY_MAX])
 {
     char half[DB_FILE_WHY_MAX] = {0};
@@ -274,6 +287,7 @@ static int open_env(struct db *db, const char *dir, uint32_t readers_max, char w
         mdb_env_stat(db->env, &stat);
         db->page_bytes = stat.ms_psize;
         db->part_max = stat.ms_psize - PAGE_OVERHEAD;
+        r = first_read(db);
     }
     return r;
 }

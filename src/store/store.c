@@ -288,6 +288,17 @@ int store_open(
     return 0;
 }
 
+uint32_t store_wake_fds(const struct store *store, int out[STORE_READERS_MAX + 1])
+{
+    uint32_t count = 0;
+
+    out[count++] = mailbox_wake_fd(store->writer.box);
+    for (uint32_t i = 0; i < store->reader_count; i++) {
+        out[count++] = mailbox_wake_fd(store->readers[i].box);
+    }
+    return count;
+}
+
 struct store_identity store_identity(const struct store *store)
 {
     return store->identity;

@@ -58,6 +58,10 @@ MUST_USE int store_open(
  * mailboxes. NULL is fine. */
 void store_close(struct store *store);
 
+/* The descriptors that threads which use its ports, or close it, wake its threads by: for threads with a table of their
+ * own. Returns how many; at most STORE_READERS_MAX + 1. */
+uint32_t store_wake_fds(const struct store *store, int out[STORE_READERS_MAX + 1]);
+
 /* As of opening: it stays until it is closed. */
 struct store_identity store_identity(const struct store *store);
 

@@ -4,7 +4,7 @@
 // - branch, join, loop, approval, retries, a handled failure: the samples do what they say; cancel
 // - workflows come from a directory, and again when a file changes; what is wrong with one is in the log
 // - without Redis and without a gateway it refuses to start, and says what to do
-// - a drain ends with exit code 0, and runs are there after a restart
+// - a drain ends with exit code 0, and runs are there after a restart; so with a descriptor table for each thread
 import assert from 'node:assert/strict'
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -314,6 +314,27 @@ describe('starting and leaving', () => {
     assert.deepEqual((await events(second, done)).events, all)
     assert.equal((await second.post('/api/approval', { run_id: waiting, node_id: 'approve', approved: true }, as('boss'))).status, 200)
     assert.equal((await over(second, waiting)).status, 'completed')
+  })
+
+  test('with a descriptor table for each thread, too, and so is what was published', async (t) => {
+    const args = ['--data', join(tempDir(t, 'data'), 'kept'), '--fd-tables', '--shards', '2']
+    const env = { ASAN_OPTIONS: 'detect_leaks=0' } // What such a thread holds goes with the process.
+    const once = (at) => at.post('/api/v1/channels/user:k?ack=durable', '1', { headers: { 'Idempotency-Key': 'once' } })
+    const port = await freePort()
+    let server = await startServer(t, { role: 'demo', port, args, env })
+    const id = await start(server, 'flight-search', { city: 'NYC' })
+    const { events: all } = await over(server, id)
+    for (let i = 0; i < 8; i++) assert.equal((await server.post('/api/v1/publish?ack=durable', { channel: `user:u${i}`, data: i })).status, 200)
+    assert.equal((await once(server)).json().duplicate, false)
+    await server.stop()
+    server = await startServer(t, { role: 'demo', port, args, env })
+    assert.equal((await once(server)).json().duplicate, true)
+    assert.deepEqual((await events(server, id)).events, all)
+    for (let i = 0; i < 8; i++) {
+      const history = (await server.get(`/api/v1/channels/user:u${i}/history?since=begin`)).json()
+      assert.deepEqual(history.events.map(({ data }) => data), [i])
+    }
+    assert.equal((await over(server, await start(server, 'flight-search', { city: 'NYC' }))).status, 'completed')
   })
 
   test('SIGTERM while runs are under way ends with 0, and they end after the restart, each event once', async (t) => {
