@@ -430,6 +430,9 @@ static void committed(struct flow_commit *commit)
         live->singly = false;
         count_events(flow, &live->changes);
         finish_committed(live);
+        if (live->run->status != RUN_RUNNING) {
+            work_end_http(live);
+        }
     } else {
         live_forget(live);
         if (commit->err == -EEXIST && commit->version == 0) {
@@ -510,16 +513,22 @@ static void work_off(struct live *live)
     }
 }
 
-/* What was not begun is left to others, or to the next start. */
-static void hand_back(struct live *live)
+/* What was not begun is left to others, or to the next start. What came of a request that was made is waited for
+ * while we stop, so it is not thrown away, unless the store fails. */
+static void hand_back(struct live *live, bool all)
 {
+    struct item_queue done = {0};
     struct item *item;
 
     answer_waiting(&live->waiting, -ESHUTDOWN);
     while ((item = queue_take(&live->waiting))) {
-        item_finish(item, FLOW_LATER, "this coordinator is stopping");
+        if (item->outcome != OUTCOME_NONE && !all) {
+            queue_add(&done, item);
+        } else {
+            item_finish(item, FLOW_LATER, "this coordinator is stopping");
+        }
     }
-    live_rest(live);
+    live->waiting = done;
 }
 
 void live_turn(struct live *live)
@@ -529,7 +538,8 @@ void live_turn(struct live *live)
     if (live->state == LIVE_COMMITTING || live->state == LIVE_LOADING) {
         return;
     }
-    if (live->state == LIVE_PAUSED) {
+    bool paused = live->state == LIVE_PAUSED;
+    if (paused) {
         if (!flow->draining && flow->now_ms < live->retry_ms) {
             return;
         }
@@ -537,8 +547,9 @@ void live_turn(struct live *live)
         live->state = LIVE_COLD;
     }
     if (flow->draining) {
-        hand_back(live);
-    } else if (!live->waiting.first) {
+        hand_back(live, paused);
+    }
+    if (!live->waiting.first) {
         live_rest(live);
     } else if (live->state == LIVE_COLD && live->waiting.first->kind != ITEM_START) {
         live_load(live);

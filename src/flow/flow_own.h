@@ -86,7 +86,8 @@ struct live {
     struct run *run;
     struct workflow *workflow; /* The run's; kept when the run is let go of. */
     struct item_queue waiting, committing;
-    uint32_t parked; /* Items that gather values, or wait for HTTP. */
+    uint32_t parked;      /* Items that gather values, or wait for HTTP … */
+    struct item *on_http; /* … the latter, by next. */
     struct changes changes;
     struct flow_commit commit;
     struct flow_load load;
@@ -176,6 +177,8 @@ enum step item_step(struct live *live, struct item *item);
 /* ---- flow_work.c: tasks of our own ---- */
 
 enum step work_task(struct live *live, struct item *item, uint32_t node);
+/* The run is over: nobody waits for its requests any more. */
+void work_end_http(struct live *live);
 /* A result of the token's node: stores it, and completes; takes value. */
 enum step work_complete(struct live *live, struct item *item, json_t *value);
 /* The delay of a node is over: completes it with its payload. */

@@ -338,13 +338,36 @@ static void work_http_free(struct work_http *work)
     }
 }
 
+static void leave_http(struct item *item)
+{
+    struct item **at = &item->live->on_http;
+
+    while (*at != item) {
+        at = &(*at)->next;
+    }
+    *at = item->next;
+}
+
+void work_end_http(struct live *live)
+{
+    struct flow *flow = live->flow;
+
+    while (live->on_http) {
+        flow->http->cancel(flow->http->ctx, &live->on_http->http->http);
+    }
+}
+
 static void http_done(struct flow_http *http)
 {
     struct item *item = http->owner;
     const struct workflow_node *node = &item->live->workflow->nodes[item->work_node];
     bool again = true;
 
-    if (http->err) {
+    leave_http(item);
+    if (http->err == -ECANCELED) {
+        item->outcome =
+            OUTCOME_NONE; /* By us: the run is over, or we stop and others begin it anew. */
+    } else if (http->err) {
         /* A URL that is none, or leads where it may not, is no better next time. */
         bool final = http->err == -EINVAL || http->err == -EPERM;
         item->outcome = final ? OUTCOME_FINAL : OUTCOME_FAILED;
@@ -410,6 +433,8 @@ static enum step begin_http(struct live *live, struct item *item, uint32_t node,
     };
     item->http = work;
     item->work_node = node;
+    item->next = live->on_http;
+    live->on_http = item;
     live->parked += 1;
     flow->http->begin(flow->http->ctx, &work->http);
     return STEP_PARKED;

@@ -5,8 +5,10 @@
 // - workflows come from a directory, and again when a file changes; what is wrong with one is in the log
 // - without Redis and without a gateway it refuses to start, and says what to do
 // - a drain ends with exit code 0, and runs are there after a restart; so with a descriptor table for each thread
+// - a request of an http node is waited for by a drain, and made once; it ends with its run
 import assert from 'node:assert/strict'
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { describe } from 'node:test'
 import { assertError, connect, fanout, freePort, shared, SLOW, startServer, tempDir, test, until } from '../support/harness.mjs'
@@ -28,6 +30,23 @@ const over = (server, id) => until(`run ${id} is over`, async () => {
 }, { ms: 20_000 * SLOW })
 const put = (server, tag, body) => server.request('PUT', `/api/v1/workflows/${tag}`, { body })
 const types = (list) => list.map(({ type, node_id: node }) => node ? `${type} ${node}` : type)
+
+/** A server that does not answer until answer(), and a workflow that asks it. */
+async function httpTarget(t) {
+  const waiting = new Set(), target = { asked: 0, left: 0, answer: () => waiting.forEach((response) => response.end('fine')) }
+  const server = createServer((request, response) => {
+    target.asked += 1
+    waiting.add(response)
+    response.on('close', () => { target.left += !response.writableFinished })
+  })
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  t.after(() => { server.closeAllConnections(); server.close() })
+  target.workflow = {
+    nodes: [{ id: 'order', type: 'http', config: { url: `http://127.0.0.1:${server.address().port}/`, body: { n: 1 } }, timeout_ms: 300_000 }, { id: 'after', type: 'transform' }],
+    edges: [{ from: 'order', to: 'after' }],
+  }
+  return target
+}
 
 describe('the contract, in one process', () => {
   const at = shared(async (t) => ({ server: await startServer(t, { role: 'demo' }) }))
@@ -334,6 +353,46 @@ describe('starting and leaving', () => {
       const history = (await server.get(`/api/v1/channels/user:u${i}/history?since=begin`)).json()
       assert.deepEqual(history.events.map(({ data }) => data), [i])
     }
+    assert.equal((await over(server, await start(server, 'flight-search', { city: 'NYC' }))).status, 'completed')
+  })
+
+  test('what came of a request is not thrown away by SIGTERM: it is made once', async (t) => {
+    const target = await httpTarget(t)
+    const args = ['--data', join(tempDir(t, 'data'), 'kept'), '--flow-http-private']
+    const port = await freePort()
+    const first = await startServer(t, { role: 'demo', port, args })
+    assert.equal((await put(first, 'order', target.workflow)).status, 201)
+    const id = await start(first, 'order', {})
+    await until('it is asked', () => target.asked === 1)
+    const stopped = first.stop()
+    await first.waitLine(/ev=drain /)
+    target.answer()
+    await stopped
+    const second = await startServer(t, { role: 'demo', port, args })
+    const { events: all, status } = await over(second, id)
+    assert.equal(status, 'completed')
+    assert.deepEqual(types(all), ['workflow_started', 'node_started order', 'node_completed order', 'node_started after', 'node_completed after', 'workflow_completed'])
+    assert.equal(target.asked, 1)
+  })
+
+  test('a request ends when its run is cancelled, or fails elsewhere', async (t) => {
+    const target = await httpTarget(t)
+    const server = await startServer(t, { role: 'demo', args: ['--flow-http-private'] })
+    const active = async () => (await server.metrics()).value('fanout_flow_http_active')
+    assert.equal((await put(server, 'order', target.workflow)).status, 201)
+    const id = await start(server, 'order', {})
+    await until('it is asked', () => target.asked === 1)
+    assert.equal(await active(), 1)
+    assert.equal((await server.post(`/api/v1/runs/${id}/cancel`, '', as('boss'))).status, 200)
+    await until('the request is given up', () => target.left === 1)
+    const beside = { ...target.workflow, nodes: [...target.workflow.nodes, { id: 'soon', type: 'delay', config: { ms: 100 } }, { id: 'bad', type: 'fail' }] }
+    beside.edges = [...beside.edges, { from: 'soon', to: 'bad' }]
+    assert.equal((await put(server, 'beside', beside)).status, 201)
+    const failed = await start(server, 'beside', {})
+    assert.equal((await over(server, failed)).status, 'failed')
+    await until('that request, too', () => target.left === 2)
+    assert.equal(target.asked, 2)
+    assert.equal(await active(), 0)
     assert.equal((await over(server, await start(server, 'flight-search', { city: 'NYC' }))).status, 'completed')
   })
 
