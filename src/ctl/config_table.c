@@ -222,8 +222,9 @@ const struct config_option config_options[] = {
     {"flow.tasks_max", WORKFLOWS, INT(flow.tasks_max), .preset = "256", .min = 1, .max = 65535,
         .help = "Tasks of built-in types this process has in hand at once."},
     {"flow.http_private", WORKFLOWS, BOOL(flow.http_private), .preset = "false",
-        .help = "Let http nodes reach this machine and private networks. Whoever may "
-                "store a workflow can then ask anything of the network this process is in."},
+        .help = "Let http nodes reach this machine and private networks; link-local addresses and "
+                "metadata services they never do. Whoever may store a workflow can then ask "
+                "anything of the network this process is in."},
     {"flow.disk_bytes", WORKFLOWS, SIZE(flow.disk_bytes), .preset = "1GiB", .min = MIB, .max = TIB,
         .help = "What runs that are not in Redis may take on disk, or in memory with data none; "
                 "past it no run starts."},
