@@ -28,14 +28,14 @@ async function main() {
     let entries = (await db.xAutoClaim(stream, group, name, deadAfterMs, '0-0', { COUNT: 1 })).messages // What a dead worker left, ...
     if (!entries.length) entries = (await db.xReadGroup(group, name, { key: stream, id: '>' }, { COUNT: 1, BLOCK: 1000 }))?.[0].messages ?? [] // ... or what is new.
     for (const { id, message } of entries.filter(Boolean)) { // Null: it was taken back while nobody had it.
-      const token = JSON.parse(message.token)
-      let answer
+      let token, answer
       try {
+        token = JSON.parse(message.token)
         answer = ['completed', { result_data: await work(token, JSON.parse(await db.get(`cas:${token.payload_ref}`))) }]
       } catch (error) {
         answer = ['failed', { metadata: { error: String(error) } }]
       }
-      await signal(token, ...answer)
+      if (token) await signal(token, ...answer) // Else it is no token.
       await db.xAck(stream, group, id)
     }
   }

@@ -35,8 +35,11 @@ while True:
     if not entries:  # ... or what is new.
         entries = [entry for _, found in db.xreadgroup(GROUP, NAME, {STREAM: ">"}, count=1, block=1000) for entry in found]
     for entry, fields in entries:
-        if fields and "token" in fields:  # Else it was taken back while nobody had it.
+        try:
             token = json.loads(fields["token"])
+        except (TypeError, KeyError, ValueError):
+            token = None  # It was taken back while nobody had it, or is none.
+        if isinstance(token, dict):
             try:
                 payload = json.loads(db.get("cas:" + token["payload_ref"]))
                 signal(token, "completed", result_data=work(token, payload))

@@ -2,6 +2,7 @@
 // - each takes the tasks of its type, and the user sees its progress and its result
 // - what a dead worker left is taken over and done once
 // - a task that cannot be done fails with a reason, and the worker goes on
+// - what is no token is taken off, and the worker goes on
 // - the definitions in examples/workflows are ones that a coordinator takes
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -74,6 +75,15 @@ describe('the examples', () => {
         [['node_started', undefined], ['node_progress', 50], ['node_completed', undefined]])
       assert.equal(await result(events, 'tell'), 'found ["NYC-1","NYC-2","NYC-3"]')
       await until('nothing is pending', async () => (await at.db.xPending(`wf.tasks.${type}`, `${type}_workers`)).pending === 0)
+    })
+
+    test(`${file} takes off what is no token, and goes on`, async (t) => {
+      await at.db.xAdd(`wf.tasks.${type}`, '*', { nonsense: '1' })
+      await at.db.xAdd(`wf.tasks.${type}`, '*', { token: 'no JSON' })
+      worker(t)
+      assert.equal((await over(await run(type))).status, 'completed')
+      await until('nothing is pending', async () => (await at.db.xPending(`wf.tasks.${type}`, `${type}_workers`)).pending === 0)
+      await at.db.xTrim(`wf.tasks.${type}`, 'MAXLEN', 0)
     })
 
     test(`${file} takes over what a dead worker left`, async (t) => {
