@@ -17,8 +17,9 @@
 #include "flow/flow_own.h"
 
 enum {
-    OPS_MAX = 256, /* Of one commit, about. */
-    TRIES_MAX = 8, /* Refusals of one item's commit, after which it waits a while. */
+    OPS_MAX = 256,            /* Of one commit, about. */
+    TRIES_MAX = 8,            /* Refusals of one item's commit, after which it waits a while. */
+    FULL_INTERVAL_MS = 30000, /* Between two lines of the log that say so. */
 };
 
 /* ---- queues ---- */
@@ -416,6 +417,18 @@ static void drop_poison(struct live *live, bool used_up)
     live->committing = rest;
 }
 
+/* Nothing else says so: the store answers, and the coordinator is ready. Redis is heard to be full by its link, which also
+ * sees what is no commit. */
+static void log_full(struct flow *flow, const struct live *live)
+{
+    uint64_t held;
+
+    if (log_allow(&flow->full_limit, flow->now_ms, FULL_INTERVAL_MS, &held)) {
+        LOG(LOG_WARN, "flow.store_full", LOG_S("run", live->id), LOG_U("repeats", held),
+            LOG_S("text", "there is no room for its step: new runs are refused, others wait"));
+    }
+}
+
 static void committed(struct flow_commit *commit)
 {
     struct live *live = commit->owner;
@@ -443,6 +456,9 @@ static void committed(struct flow_commit *commit)
             live->singly = commit->err == -EALREADY || live->singly;
         } else {
             flow->stats.commit_failed += 1;
+            if (commit->err == -ENOSPC && !flow->store->outside_workers) {
+                log_full(flow, live);
+            }
             answer_waiting(&live->committing, commit->err);
             live_pause(live);
         }

@@ -139,6 +139,7 @@ struct flow {
     uint32_t *scratch_nodes; /* WORKFLOW_NODES_MAX of them. */
     struct bytes text;
     struct log_burst dead_burst;
+    struct log_limit full_limit;
     struct flow_stats stats;
 };
 

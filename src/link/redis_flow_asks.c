@@ -15,7 +15,7 @@
 #include "link/redis_flow_reply.h"
 #include "rt/loop.h"
 
-enum { CAP_START = 64, TRIES_MAX = 3 };
+enum { CAP_START = 64, TRIES_MAX = 3, LOG_FULL_MS = 30000 };
 
 /* ---- words ---- */
 
@@ -329,6 +329,16 @@ static bool ours(const struct ask *ask)
     return ask->kind >= ASK_DEAD;
 }
 
+void redis_flow_full(struct redis_flow *flow, const char *why)
+{
+    uint64_t held;
+
+    if (log_allow(&flow->full_limit, loop_now_ms(flow->loop), LOG_FULL_MS, &held)) {
+        LOG(LOG_WARN, "flow.store_full", LOG_S("address", flow->target.address), LOG_S("why", why),
+            LOG_S("text", "new runs are refused, others wait"), LOG_U("repeats", held));
+    }
+}
+
 /* An error that says something of the store and not of one ask. False: the store failed on it. */
 static bool refused(struct redis_flow *flow, struct ask *ask, struct span reply)
 {
@@ -354,7 +364,9 @@ static bool refused(struct redis_flow *flow, struct ask *ask, struct span reply)
         redis_flow_fail(flow, why);
         return false;
     }
-    if (ours(ask) && err && err != -ENOSPC) {
+    if (err == -ENOSPC) {
+        redis_flow_full(flow, why);
+    } else if (ours(ask) && err) {
         uint64_t held;
         if (log_allow(&flow->dead_limit, loop_now_ms(flow->loop), 10000, &held)) {
             LOG(LOG_WARN, "flow.redis_refuses", LOG_S("why", why), LOG_U("repeats", held));

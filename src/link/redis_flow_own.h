@@ -164,7 +164,7 @@ struct redis_flow {
     uint64_t poll_ms;  /* Timers are looked at then, at the latest; the loop's time. */
     uint64_t sweep_ms; /* The next step; as above. */
     uint64_t sweep_offset;
-    struct log_limit down_limit, dead_limit;
+    struct log_limit down_limit, dead_limit, full_limit;
     struct redis_flow_stats stats;
 };
 
@@ -184,6 +184,8 @@ MUST_USE int redis_flow_ask(struct redis_flow *flow, enum ask_kind kind, void *r
 /* Takes the command's bytes. */
 void redis_flow_tell(struct redis_flow *flow, struct command *command);
 /* Sends what may be sent. */
+/* Redis refused a write since it is full: nothing else says so, it is up and answers. why: its error. */
+void redis_flow_full(struct redis_flow *flow, const char *why);
 void redis_flow_pump(struct redis_flow *flow);
 /* A reply on the command connection. False: the store failed on it. */
 bool redis_flow_answered(struct redis_flow *flow, struct span reply);

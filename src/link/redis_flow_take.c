@@ -236,6 +236,7 @@ static bool refused(struct reader *reader, struct span reply)
         flow->groups_due = true;
         return true;
     case -ENOSPC: /* Signals cannot be moved while it is full. */
+        redis_flow_full(flow, why);
         return true;
     default:
         redis_flow_fail(flow, why);

@@ -5,6 +5,7 @@
 // - who asked a human and does not wait any more has no key, whoever answers is told so; a decision's key stays
 // - run requests come by wf.run.requests, and one that comes twice is one run
 // - Redis away: /ready 503 with a sentence, questions 503; back: all goes on; it may be away at the start
+// - Redis full: 503 store_full and a line in the log; runs wait, and end when there is room, each event once
 // - with both a gateway and Redis named, a warning says that Redis carries the events
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
@@ -181,6 +182,28 @@ describe('Redis comes and goes', () => {
     await coordinator.ready()
     assert.equal((await put(coordinator, 'x', chain('transform'))).status, 201)
     assert.equal((await over(coordinator, await start(coordinator, 'x', {}))).status, 'completed')
+  })
+
+  test('Redis full: new runs and decisions are refused, a line in the log says so; with room again all goes on', async (t) => {
+    const redis = await startRedis(t)
+    const coordinator = await startServer(t, { role: 'coordinator', redis })
+    assert.equal((await put(coordinator, 'slow', { nodes: [{ id: 'a', type: 'delay', config: { ms: 300 } }, { id: 'b', type: 'transform' }], edges: [{ from: 'a', to: 'b' }] })).status, 201)
+    assert.equal((await put(coordinator, 'asks', { nodes: [{ id: 'a', type: 'hitl', config: { message: '?' } }], edges: [] })).status, 201)
+    const asking = await start(coordinator, 'asks', {})
+    const decide = () => coordinator.post('/api/approval', { run_id: asking, node_id: 'a', approved: true }, as('boss'))
+    await until('it asks', async () => types((await events(coordinator, asking)).events).includes('approval_requested a'))
+    const slow = await start(coordinator, 'slow', {})
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '1')
+    await coordinator.waitLine(/ev=flow\.store_full /)
+    for (const refused of [await coordinator.post('/api/v1/runs', { tag: 'slow' }, as('a')), await decide(), await coordinator.post(`/api/v1/runs/${slow}/cancel`, '', as('a'))]) {
+      assertError(refused, 503)
+      assert.equal(refused.json().error.code, 'store_full')
+    }
+    assert.equal((await events(coordinator, slow)).status, 'running')
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '0')
+    assert.deepEqual(types((await over(coordinator, slow)).events), ['workflow_started', 'node_started a', 'node_completed a', 'node_started b', 'node_completed b', 'workflow_completed'])
+    assert.equal((await decide()).status, 200)
+    assert.equal((await over(coordinator, asking)).status, 'completed')
   })
 
   test('with a gateway named as well, a warning says who carries the events', async (t) => {
