@@ -358,13 +358,13 @@ void publish_command(struct conn_server *server, struct client *client, struct s
     publish_send(server, request, asked->payload, asked->key);
 }
 
-void publish_inside(struct conn_server *server, struct span channel, struct span payload,
-    struct span key, void (*done)(void *ctx, const struct publish_result *result), void *ctx)
+void publish_inside(struct conn_server *server, const struct publish_asked *asked,
+    void (*done)(void *ctx, const struct publish_result *result), void *ctx)
 {
     struct publish_request *request = publish_request_new(0);
     struct publish_result result = {.err = request ? -EINVAL : -ENOMEM};
 
-    if (!request || add_channel(request, channel)) {
+    if (!request || add_channel(request, asked->channel)) {
         if (request) {
             publish_request_free(request);
         }
@@ -373,5 +373,6 @@ void publish_inside(struct conn_server *server, struct span channel, struct span
     }
     request->done = done;
     request->done_ctx = ctx;
-    publish_send(server, request, payload, key);
+    request->flags = asked->durable ? PUBLICATION_ACK_STORED : 0;
+    publish_send(server, request, asked->payload, asked->key);
 }

@@ -32,9 +32,10 @@ void publish_command(struct conn_server *server, struct client *client, struct s
     const struct publish_asked *asked);
 
 /* Publishes for this process itself. done() is called once on this thread, now or later, with what
- * became of it; -EINVAL: the channel is no channel. Spans are borrowed until this returns. */
-void publish_inside(struct conn_server *server, struct span channel, struct span payload,
-    struct span key, void (*done)(void *ctx, const struct publish_result *result), void *ctx);
+ * became of it; -EINVAL: the channel is no channel; -ENOTSUP: durable, and its history is not on this disk.
+ * Spans are borrowed until this returns. */
+void publish_inside(struct conn_server *server, const struct publish_asked *asked,
+    void (*done)(void *ctx, const struct publish_result *result), void *ctx);
 
 /* May an idempotency key have this many bytes? */
 bool publish_key_ok(size_t len);

@@ -22,11 +22,13 @@ struct order {
     struct order *next, **link;
     struct flow_http http;
     struct bytes body;
+    bool durable; /* The event under way is answered once it is stored. */
 };
 
 struct http_publisher {
     struct flow_http_client client;
-    char *publish_url, *health_url;
+    char *publish_url, *durable_url, *health_url;
+    bool plain; /* This gateway keeps no such history: its answer has to do. */
     uint64_t timeout_ms;
     struct flow_http_header headers[2];
     uint32_t header_count;
@@ -41,7 +43,7 @@ struct http_publisher {
 };
 
 /* What came of one event. */
-enum verdict { TAKEN, NEVER, LATER };
+enum verdict { TAKEN, NEVER, LATER, NOT_DURABLE };
 
 /* ---- the address ---- */
 
@@ -168,6 +170,9 @@ static enum verdict judge(
                : http->status == 429 || http->status == 503 ? -EBUSY
                                                             : -EPROTO;
     bool refused = http->status == 200 || http->status == 400 || http->status == 413;
+    if (refused && strcmp(code, "not_durable") == 0) {
+        return NOT_DURABLE;
+    }
     return http->status == 413 || (refused && is_events_fault(code)) ? NEVER : LATER;
 }
 
@@ -248,10 +253,11 @@ static void send_next(struct order *order)
             end(order, err);
             return;
         }
+        order->durable = !publisher->plain;
         order->http = (struct flow_http){.done = on_answer,
             .owner = order,
             .method = "POST",
-            .url = publisher->publish_url,
+            .url = order->durable ? publisher->durable_url : publisher->publish_url,
             .headers = publisher->headers,
             .header_count = publisher->header_count,
             .body = span_of(order->body.data, order->body.len),
@@ -270,7 +276,13 @@ static void on_answer(struct flow_http *http)
     char why[HTTP_PUBLISHER_WHY_MAX] = "";
     int err = 0;
 
-    switch (judge(http, &err, why)) {
+    enum verdict verdict = judge(http, &err, why);
+
+    if (verdict == NOT_DURABLE) {
+        verdict = order->durable ? verdict : LATER;
+        publisher->plain = order->durable;
+    }
+    switch (verdict) {
     case TAKEN:
         publisher->stats.published += 1;
         publisher->stats.why[0] = 0;
@@ -279,7 +291,10 @@ static void on_answer(struct flow_http *http)
     case NEVER:
         skip(order, why);
         break;
+    case NOT_DURABLE:
+        break; /* The same event, without asking for that. */
     case LATER:
+        publisher->plain = false; /* When it is back it may be another one. */
         publisher->stats.failures += 1;
         snprintf(publisher->stats.why, sizeof(publisher->stats.why), "%s", why);
         end(order, err);
@@ -385,6 +400,7 @@ int http_publisher_create(const struct http_publisher_options *options,
     struct http_publisher *publisher = mem_zalloc(sizeof(*publisher));
     publisher->client = *http;
     publisher->publish_url = join(options->gateway, "/api/v1/publish");
+    publisher->durable_url = join(options->gateway, "/api/v1/publish?ack=durable");
     publisher->health_url = join(options->gateway, "/health");
     publisher->timeout_ms = options->timeout_ms;
     publisher->headers[publisher->header_count++] =
@@ -411,6 +427,7 @@ void http_publisher_destroy(struct http_publisher *publisher)
         publisher->client.cancel(publisher->client.ctx, &publisher->probe);
     }
     mem_free(publisher->publish_url);
+    mem_free(publisher->durable_url);
     mem_free(publisher->health_url);
     mem_free(publisher->authorization);
     mem_free(publisher);

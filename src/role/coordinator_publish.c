@@ -1,6 +1,10 @@
 /* Publishing in this process: the events of a run as a letter to shard 0, which publishes them one behind
  * the other, as a client who awaits each answer does, so that they are in their order whatever happens;
- * then the letter comes back. */
+ * then the letter comes back.
+ *
+ * It comes back once they are stored, where the history of users is on disk: the run's store forgets them
+ * then, and after kill -9 nobody else would have them. Only the last one is awaited on disk, since a channel's
+ * events are stored in their order: the others are live meanwhile, and cost no sync of their own. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +33,7 @@ struct inside {
     struct coordinator *coordinator;
     struct publication_letter *first; /* Under way. */
     bool shut;
+    bool plain; /* Shard 0's: the history of users is not on this disk. */
 };
 
 /* ---- on shard 0 ---- */
@@ -47,6 +52,11 @@ static void published(void *ctx, const struct publish_result *result)
 
     int err = result->err;
 
+    if (err == -ENOTSUP && !letter->inside->plain) {
+        letter->inside->plain = true; /* The same once more, without asking for that. */
+        publish_next(letter);
+        return;
+    }
     if (err == -EINVAL || err == -EMSGSIZE) { /* It never will be; the run's history has it. */
         LOG(LOG_WARN, "coordinator.event_dropped", LOG_S("run", letter->run_id),
             LOG_U("event", letter->seq + letter->done), LOG_S("error", strerror(-err)));
@@ -54,6 +64,10 @@ static void published(void *ctx, const struct publish_result *result)
     }
     letter->err = err;
     letter->done += err ? 0 : 1;
+    if (err && !letter->inside->plain) {
+        letter->done =
+            0; /* Which of them are stored is not known. Those that are will be recognised. */
+    }
     if (letter->err || letter->done == letter->count) {
         send_back(letter);
     } else {
@@ -68,8 +82,13 @@ static void publish_next(struct publication_letter *letter)
 
     snprintf(key, sizeof(key), "%s:%llu", letter->run_id,
         (unsigned long long)(letter->seq + letter->done));
-    publish_inside(letter->server, span_str(letter->channel), letter->bodies[letter->done],
-        span_str(key), published, letter);
+    const struct publish_asked asked = {
+        .channel = span_str(letter->channel),
+        .payload = letter->bodies[letter->done],
+        .key = span_str(key),
+        .durable = !letter->inside->plain && letter->done + 1 == letter->count,
+    };
+    publish_inside(letter->server, &asked, published, letter);
 }
 
 static void hear_publication(struct shard *shard, struct mail_call *call)

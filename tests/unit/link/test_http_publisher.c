@@ -221,6 +221,7 @@ struct refusal {
     _Atomic uint32_t turn;
     const char *const *answers; /* One a request; the last for all that follow. */
     uint32_t count;
+    bool durable[8]; /* The first requests: asked with ?ack=durable. */
 };
 
 static bool refuse(struct peer_request *request, void *ctx)
@@ -230,6 +231,9 @@ static bool refuse(struct peer_request *request, void *ctx)
     const char *text = refusal->answers[turn < refusal->count ? turn : refusal->count - 1];
     char head[100];
 
+    if (turn < COUNT_OF(refusal->durable)) {
+        refusal->durable[turn] = strstr(request->target, "/api/v1/publish?ack=durable") != NULL;
+    }
     if (!strcasestr(request->head, "\r\nauthorization: bearer token\r\n") ||
         !strcasestr(request->head, "\r\ncontent-type: application/json\r\n")) {
         text = "499 no headers";
@@ -310,6 +314,42 @@ static void what_may_be_cured_is_left_and_what_never_will_is_passed_over(void **
     }
 }
 
+/* What it says is stored: each event is asked for so, unless the gateway keeps nothing, which is asked again after a
+ * failure, since another gateway may have come up there. */
+static void a_gateway_stores_what_it_takes_if_it_can(void **state)
+{
+    static const char *const answers[] = {TAKEN_ANSWER,
+        "400 {\"error\":{\"code\":\"not_durable\",\"message\":\"m\"}}", TAKEN_ANSWER, TAKEN_ANSWER,
+        "503 ", TAKEN_ANSWER};
+    static const bool durable[] = {true, true, false, false, false, true};
+    static const char *const bodies[] = {"1", "2", "3", "4"};
+    struct refusal refusal = {.answers = answers, .count = 6};
+    struct rig rig;
+    struct http_peer peer;
+    struct http_publisher *publisher;
+    struct published published;
+
+    (void)state;
+    peer_start(&peer, false, refuse, &refusal);
+    rig_start(&rig, NULL);
+    publisher_start(&publisher, &rig, peer.port, "");
+    start(&published, publisher, "r", "a", 1, bodies, 4);
+    finish(&rig, &published);
+    assert_int_equal(published.publication.err, -EBUSY);
+    assert_int_equal(published.publication.ret_count, 3);
+    start(&published, publisher, "r", "a", 4, &bodies[3], 1);
+    finish(&rig, &published);
+    assert_int_equal(published.publication.err, 0);
+    assert_int_equal(published.publication.ret_count, 1);
+    assert_int_equal(refusal.turn, 6);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(refusal.durable[i], durable[i]);
+    }
+    http_publisher_destroy(publisher);
+    rig_stop(&rig);
+    peer_stop(&peer);
+}
+
 static void destroyed_it_answers_what_is_under_way(void **state)
 {
     static const char *const answers[] = {TAKEN_ANSWER, ""};
@@ -378,6 +418,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gateway_has_every_event_once_and_in_order),
         cmocka_unit_test(what_may_be_cured_is_left_and_what_never_will_is_passed_over),
+        cmocka_unit_test(a_gateway_stores_what_it_takes_if_it_can),
         cmocka_unit_test(destroyed_it_answers_what_is_under_way),
         cmocka_unit_test(an_address_is_judged_with_a_sentence),
     };
