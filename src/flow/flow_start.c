@@ -272,6 +272,15 @@ static void artifact_read(struct flow_get *get)
     }
 }
 
+/* A copy of a string; "", which is no name of anything, when it has a NUL: what is before that is another name. */
+static char *text_of(const json_t *string)
+{
+    const char *text = json_string_value(string);
+    size_t len = json_string_length(string);
+
+    return mem_strndup(text, strlen(text) == len ? len : 0);
+}
+
 /* What a run request has and a question has not; NULL, or what is wrong. */
 static const char *read_request(struct errand *errand)
 {
@@ -284,9 +293,7 @@ static const char *read_request(struct errand *errand)
         return "run_id: 1 to 64 of A-Z a-z 0-9 _ . - are expected";
     }
     snprintf(errand->run_id, sizeof(errand->run_id), "%s", id);
-    errand->user =
-        user ? mem_strndup(user, json_string_length(json_object_get(errand->message, "username")))
-             : NULL;
+    errand->user = user ? text_of(json_object_get(errand->message, "username")) : NULL;
     return user ? NULL : "username: a string is expected";
 }
 
@@ -322,9 +329,10 @@ static bool read_start(struct errand *errand)
     }
     const json_t *tag = json_object_get(errand->message, "tag");
     if (ask && ask->name.len) {
-        errand->tag = mem_strndup((const char *)ask->name.data, ask->name.len);
+        const char *end = memchr(ask->name.data, 0, ask->name.len);
+        errand->tag = mem_strndup((const char *)ask->name.data, end ? 0 : ask->name.len);
     } else if (json_is_string(tag)) {
-        errand->tag = mem_strndup(json_string_value(tag), json_string_length(tag));
+        errand->tag = text_of(tag);
     }
     inputs = json_object_get(errand->message, "inputs");
     if (!fault && (!errand->tag || !*errand->tag || strlen(errand->tag) > FLOW_TAG_MAX)) {

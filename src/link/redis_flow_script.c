@@ -186,8 +186,13 @@
     "for i, word in ipairs(redis.call('HGETALL', 'nodes:' .. ARGV[1])) do out[3 + i] = word end\n" \
     "return out\n"
 
+/* Workers write under cas:, too: what is no string is not what was asked for, today as tomorrow. */
 #define GET                                                                                        \
-    "local len = redis.call('STRLEN', ARGV[1])\n"                                                  \
+    "local len = redis.pcall('STRLEN', ARGV[1])\n"                                                 \
+    "if type(len) == 'table' then\n"                                                               \
+    "  if string.find(len.err, 'WRONGTYPE', 1, true) then return false end\n"                      \
+    "  return len\n"                                                                               \
+    "end\n"                                                                                        \
     "if len > tonumber(ARGV[2]) then return len end\n"                                             \
     "return redis.call('GET', ARGV[1])\n"
 
