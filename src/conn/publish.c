@@ -120,7 +120,11 @@ void publish_answer(struct conn_server *server, struct publish_request *request)
     struct client *client = conn_client_find(server, request->peer);
 
     if (request->done) {
-        request->done(request->done_ctx, &request->items[0].result);
+        uint32_t i = 0;
+        while (i + 1 < request->count && !request->items[i].result.err) {
+            i += 1;
+        }
+        request->done(request->done_ctx, &request->items[i].result);
     } else if (!request->command) {
         answer_http(server, request);
     } else if (client && client->state == CLIENT_OPEN) {
@@ -364,7 +368,8 @@ void publish_inside(struct conn_server *server, const struct publish_asked *aske
     struct publish_request *request = publish_request_new(0);
     struct publish_result result = {.err = request ? -EINVAL : -ENOMEM};
 
-    if (!request || add_channel(request, asked->channel)) {
+    if (!request || (asked->also.len && add_channel(request, asked->also)) ||
+        add_channel(request, asked->channel)) {
         if (request) {
             publish_request_free(request);
         }

@@ -23,8 +23,9 @@ void publish_raw_handler(struct http_exchange *x);
 /* What a publish command asks for. */
 struct publish_asked {
     struct span channel, payload;
-    struct span key; /* Idempotency key; empty: none. */
-    bool durable;    /* Answered once the store has it. */
+    struct span also; /* publish_inside(): another channel, in front of that one; empty: none. */
+    struct span key;  /* Idempotency key; empty: none. */
+    bool durable;     /* Answered once the store has it. */
 };
 
 /* The publish command. id: the client's, raw JSON. Answers through commands_published(). */
@@ -32,8 +33,8 @@ void publish_command(struct conn_server *server, struct client *client, struct s
     const struct publish_asked *asked);
 
 /* Publishes for this process itself. done() is called once on this thread, now or later, with what
- * became of it; -EINVAL: the channel is no channel; -ENOTSUP: durable, and its history is not on this disk.
- * Spans are borrowed until this returns. */
+ * became of it, of the first channel that did not take it; -EINVAL: the channel is no channel; -ENOTSUP: durable, and
+ * its history is not on this disk. Spans are borrowed until this returns. */
 void publish_inside(struct conn_server *server, const struct publish_asked *asked,
     void (*done)(void *ctx, const struct publish_result *result), void *ctx);
 

@@ -15,6 +15,10 @@ enum {
     MESSAGE_MAX = 160, /* Of its message. */
 };
 
+/* How it goes: once stored, to the user's channel and the run's; to both; to the user's. A gateway that keeps nothing on
+ * disk has the run's by itself, and so does one on Redis, where naming it would be twice. */
+enum way { WAY_STORED, WAY_BOTH, WAY_USER };
+
 /* A publication under way. */
 struct order {
     struct http_publisher *publisher;
@@ -22,13 +26,13 @@ struct order {
     struct order *next, **link;
     struct flow_http http;
     struct bytes body;
-    bool durable; /* The event under way is answered once it is stored. */
+    uint8_t way; /* Of the event under way. */
 };
 
 struct http_publisher {
     struct flow_http_client client;
     char *publish_url, *durable_url, *health_url;
-    bool plain; /* This gateway keeps no such history: its answer has to do. */
+    uint8_t way; /* What this gateway can do. */
     uint64_t timeout_ms;
     struct flow_http_header headers[2];
     uint32_t header_count;
@@ -43,7 +47,7 @@ struct http_publisher {
 };
 
 /* What came of one event. */
-enum verdict { TAKEN, NEVER, LATER, NOT_DURABLE };
+enum verdict { TAKEN, NEVER, NOT_DURABLE, LATER }; /* The worse the further. */
 
 /* ---- the address ---- */
 
@@ -108,21 +112,6 @@ static void read_error(struct span body, char code[CODE_MAX], char message[MESSA
     bytes_fini(&text);
 }
 
-/* The first of its results, which is the only one; {NULL, 0} when there is none. */
-static struct span first_result(struct span body)
-{
-    static const struct span key = {(const uint8_t *)"results", 7};
-    struct span results, result;
-    struct json_array array;
-
-    if (json_find_members(body.data, body.len, &key, 1, &results) != 0 || !results.len ||
-        json_array_begin(results.data, results.len, &array) != 0 ||
-        json_array_next(&array, &result) != 1) {
-        return span_of(NULL, 0);
-    }
-    return result;
-}
-
 /* The codes by which a gateway says that the event itself is at fault. */
 static bool is_events_fault(const char *code)
 {
@@ -136,13 +125,55 @@ static bool is_events_fault(const char *code)
     return false;
 }
 
-/* 413 is said by proxies, too, and means the same of them. Any other refusal must be a gateway's
- * own words: a proxy that answers 400 to everything must not eat a run's events. */
+/* What became of one channel, or of all. 413 is said by proxies, too, and means the same of them. Any other
+ * refusal must be a gateway's own words: a proxy that answers 400 to everything must not eat a run's events. */
+static enum verdict judge_code(int status, const char *code)
+{
+    bool refused = status == 200 || status == 400 || status == 413;
+
+    if (status == 200 && !code[0]) {
+        return TAKEN;
+    }
+    if (refused && strcmp(code, "not_durable") == 0) {
+        return NOT_DURABLE;
+    }
+    return status == 413 || (refused && is_events_fault(code)) ? NEVER : LATER;
+}
+
+/* The worst of its results; *ret_count: how many there are. */
+static enum verdict judge_results(
+    struct span body, uint32_t *ret_count, char code[CODE_MAX], char message[MESSAGE_MAX])
+{
+    static const struct span key = {(const uint8_t *)"results", 7};
+    enum verdict worst = TAKEN;
+    struct span results, result;
+    struct json_array array;
+
+    *ret_count = 0;
+    if (json_find_members(body.data, body.len, &key, 1, &results) != 0 || !results.len ||
+        json_array_begin(results.data, results.len, &array) != 0) {
+        return LATER;
+    }
+    while (json_array_next(&array, &result) == 1) {
+        char text[MESSAGE_MAX], word[CODE_MAX];
+        read_error(result, word, text);
+        enum verdict verdict = judge_code(200, word);
+        if (verdict > worst) {
+            worst = verdict;
+            snprintf(code, CODE_MAX, "%s", word);
+            snprintf(message, MESSAGE_MAX, "%s", text);
+        }
+        *ret_count += 1;
+    }
+    return *ret_count ? worst : LATER;
+}
+
 static enum verdict judge(
     const struct flow_http *http, int *ret_err, char why[HTTP_PUBLISHER_WHY_MAX])
 {
     char code[CODE_MAX] = "", message[MESSAGE_MAX] = "";
-    struct span result = {0};
+    enum verdict verdict;
+    uint32_t count = 0;
 
     if (http->err) {
         *ret_err = http->err;
@@ -150,15 +181,12 @@ static enum verdict judge(
         return LATER;
     }
     if (http->status == 200) {
-        result = first_result(http->ret_body);
-        read_error(result, code, message);
-        if (result.len && !code[0]) {
-            return TAKEN;
-        }
+        verdict = judge_results(http->ret_body, &count, code, message);
     } else {
         read_error(http->ret_body, code, message);
+        verdict = judge_code(http->status, code);
     }
-    if (http->status == 200 && !result.len) {
+    if (http->status == 200 && !count) {
         snprintf(why, HTTP_PUBLISHER_WHY_MAX,
             "%s: its answer has no results; is it a fanout gateway?", http->url);
     } else {
@@ -169,11 +197,7 @@ static enum verdict judge(
                : http->status == 404 || http->status == 405 ? -ENOENT
                : http->status == 429 || http->status == 503 ? -EBUSY
                                                             : -EPROTO;
-    bool refused = http->status == 200 || http->status == 400 || http->status == 413;
-    if (refused && strcmp(code, "not_durable") == 0) {
-        return NOT_DURABLE;
-    }
-    return http->status == 413 || (refused && is_events_fault(code)) ? NEVER : LATER;
+    return verdict;
 }
 
 /* ---- sending ---- */
@@ -205,6 +229,19 @@ static void skip(struct order *order, const char *why)
     publication->ret_count += 1;
 }
 
+/* The run's channel, in front of the user's: the first of an event's channels is what a gateway indexes, and this one
+ * it leaves alone. */
+static int write_run(struct bytes *out, struct span run_id)
+{
+    struct bytes name = {0};
+    int err = bytes_append_str(&name, "run:");
+
+    err = err ? err : bytes_append(&name, run_id.data, run_id.len);
+    err = err ? err : json_append_string(out, name.data, name.len);
+    bytes_fini(&name);
+    return err ? err : bytes_append_byte(out, ',');
+}
+
 /* Returns 0, -ENOMEM, or -EILSEQ (a name is not UTF-8). */
 static int write_body(struct order *order)
 {
@@ -216,9 +253,10 @@ static int write_body(struct order *order)
 
     out->len = 0;
     err = err ? err : bytes_append(&name, publication->user.data, publication->user.len);
-    err = err ? err : bytes_append_str(out, "{\"channel\":");
+    err = err ? err : bytes_append_str(out, "{\"channels\":[");
+    err = err || order->way == WAY_USER ? err : write_run(out, publication->run_id);
     err = err ? err : json_append_string(out, name.data, name.len);
-    err = err ? err : bytes_append_str(out, ",\"data\":");
+    err = err ? err : bytes_append_str(out, "],\"data\":");
     err = err ? err : bytes_append(out, data.data, data.len);
     err = err ? err : bytes_append_str(out, ",\"idempotency_key\":");
     name.len = 0;
@@ -243,6 +281,7 @@ static void send_next(struct order *order)
 
     while (publication->ret_count < publication->count) {
         struct span data = publication->bodies[publication->ret_count];
+        order->way = publisher->way;
         /* Within the request a body that is no JSON could say anything, a channel even. */
         int err = json_valid(data.data, data.len) ? write_body(order) : -EILSEQ;
         if (err == -EILSEQ) {
@@ -253,11 +292,10 @@ static void send_next(struct order *order)
             end(order, err);
             return;
         }
-        order->durable = !publisher->plain;
         order->http = (struct flow_http){.done = on_answer,
             .owner = order,
             .method = "POST",
-            .url = order->durable ? publisher->durable_url : publisher->publish_url,
+            .url = order->way == WAY_STORED ? publisher->durable_url : publisher->publish_url,
             .headers = publisher->headers,
             .header_count = publisher->header_count,
             .body = span_of(order->body.data, order->body.len),
@@ -278,9 +316,9 @@ static void on_answer(struct flow_http *http)
 
     enum verdict verdict = judge(http, &err, why);
 
-    if (verdict == NOT_DURABLE) {
-        verdict = order->durable ? verdict : LATER;
-        publisher->plain = order->durable;
+    if (verdict == NOT_DURABLE) { /* 200: one of the two is. */
+        verdict = order->way == WAY_STORED ? verdict : LATER;
+        publisher->way = http->status == 200 ? WAY_BOTH : WAY_USER;
     }
     switch (verdict) {
     case TAKEN:
@@ -294,7 +332,7 @@ static void on_answer(struct flow_http *http)
     case NOT_DURABLE:
         break; /* The same event, without asking for that. */
     case LATER:
-        publisher->plain = false; /* When it is back it may be another one. */
+        publisher->way = WAY_STORED; /* When it is back it may be another one. */
         publisher->stats.failures += 1;
         snprintf(publisher->stats.why, sizeof(publisher->stats.why), "%s", why);
         end(order, err);

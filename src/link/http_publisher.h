@@ -4,9 +4,10 @@
  * their caller has one of a run under way at a time. Each event carries the idempotency key
  * "{run_id}:{number}": sent twice, it is published once.
  *
- * Published means stored, where the gateway keeps the user's history on disk: each event is sent with
- * ?ack=durable, since the caller forgets it then, and a gateway that dies would have forgotten it,
- * too. A gateway that keeps none says so once, and is asked without.
+ * Published means stored, where the gateway keeps history on disk: each event is sent with ?ack=durable, since the
+ * caller forgets it then, and a gateway that dies would have forgotten it, too; and it is sent to the run's channel
+ * as well, since what a gateway copies there by itself is awaited by nobody. A gateway that keeps none says so,
+ * and is asked for less until it fails.
  *
  * A publication ends at the first event that the gateway did not take; trying the rest again is the
  * caller's. But an event that no gateway will ever take (it names the fault as the event's own: its

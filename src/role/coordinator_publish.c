@@ -4,7 +4,10 @@
  *
  * It comes back once they are stored, where the history of users is on disk: the run's store forgets them
  * then, and after kill -9 nobody else would have them. Only the last one is awaited on disk, since a channel's
- * events are stored in their order: the others are live meanwhile, and cost no sync of their own. */
+ * events are stored in their order: the others are live meanwhile, and cost no sync of their own.
+ *
+ * The run's own channel is named, too, though a gateway keeps events there by itself: what it does by itself nobody
+ * awaits, and no key repeats. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,8 +28,9 @@ struct publication_letter {
     int err;
     uint64_t seq;
     char run_id[FLOW_RUN_ID_MAX + 1];
-    char channel[CHANNEL_BYTES]; /* "" : the user's name is no channel's. */
-    struct span bodies[];        /* And their bytes. */
+    char channel[CHANNEL_BYTES];
+    char run_channel[FLOW_RUN_ID_MAX + sizeof("run:")];
+    struct span bodies[]; /* And their bytes. */
 };
 
 struct inside {
@@ -83,6 +87,7 @@ static void publish_next(struct publication_letter *letter)
     snprintf(key, sizeof(key), "%s:%llu", letter->run_id,
         (unsigned long long)(letter->seq + letter->done));
     const struct publish_asked asked = {
+        .also = span_str(letter->run_channel),
         .channel = span_str(letter->channel),
         .payload = letter->bodies[letter->done],
         .key = span_str(key),
@@ -161,6 +166,7 @@ static struct publication_letter *letter_new(
         (const char *)publication->run_id.data);
     snprintf(letter->channel, sizeof(letter->channel), "user:%.*s", (int)publication->user.len,
         (const char *)publication->user.data);
+    snprintf(letter->run_channel, sizeof(letter->run_channel), "run:%s", letter->run_id);
     return letter;
 }
 

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "link/http_publisher.h"
 #include "rt/clock.h"
 
@@ -221,7 +222,8 @@ struct refusal {
     _Atomic uint32_t turn;
     const char *const *answers; /* One a request; the last for all that follow. */
     uint32_t count;
-    bool durable[8]; /* The first requests: asked with ?ack=durable. */
+    bool durable[8]; /* The first requests: asked with ?ack=durable … */
+    bool run[8];     /* … and to the run's channel as well. */
 };
 
 static bool refuse(struct peer_request *request, void *ctx)
@@ -232,7 +234,13 @@ static bool refuse(struct peer_request *request, void *ctx)
     char head[100];
 
     if (turn < COUNT_OF(refusal->durable)) {
+        static const char both[] = "{\"channels\":[\"run:r\",\"user:a\"],";
+        static const char user[] = "{\"channels\":[\"user:a\"],";
         refusal->durable[turn] = strstr(request->target, "/api/v1/publish?ack=durable") != NULL;
+        refusal->run[turn] =
+            memmem(request->body.data, request->body.len, both, sizeof(both) - 1) != NULL;
+        CHECK(refusal->run[turn] ||
+              memmem(request->body.data, request->body.len, user, sizeof(user) - 1));
     }
     if (!strcasestr(request->head, "\r\nauthorization: bearer token\r\n") ||
         !strcasestr(request->head, "\r\ncontent-type: application/json\r\n")) {
@@ -314,40 +322,57 @@ static void what_may_be_cured_is_left_and_what_never_will_is_passed_over(void **
     }
 }
 
-/* What it says is stored: each event is asked for so, unless the gateway keeps nothing, which is asked again after a
- * failure, since another gateway may have come up there. */
+#define NOT_STORED(channel)                                                                        \
+    "{\"channel\":\"" channel                                                                      \
+    "\",\"cursor\":null,\"error\":{\"code\":\"not_durable\",\"message\":\"m\"}}"
+
+/* Stored in both channels, unless the gateway cannot; which is asked again after a failure, since another gateway
+ * may have come up there. */
 static void a_gateway_stores_what_it_takes_if_it_can(void **state)
 {
-    static const char *const answers[] = {TAKEN_ANSWER,
-        "400 {\"error\":{\"code\":\"not_durable\",\"message\":\"m\"}}", TAKEN_ANSWER, TAKEN_ANSWER,
-        "503 ", TAKEN_ANSWER};
+    static const struct {
+        const char *refusal;
+        bool run_after;
+    } cases[] = {
+        {"400 {\"error\":{\"code\":\"not_durable\",\"message\":\"m\"}}", false},
+        {"200 {\"results\":[" NOT_STORED("run:r") ",{\"channel\":\"user:a\",\"cursor\":\"e:1\"}]}",
+            true},
+        {"200 {\"results\":[{\"channel\":\"run:r\",\"cursor\":\"e:1\"}," NOT_STORED("user:a") "]}",
+            true},
+    };
     static const bool durable[] = {true, true, false, false, false, true};
     static const char *const bodies[] = {"1", "2", "3", "4"};
-    struct refusal refusal = {.answers = answers, .count = 6};
-    struct rig rig;
-    struct http_peer peer;
-    struct http_publisher *publisher;
-    struct published published;
 
     (void)state;
-    peer_start(&peer, false, refuse, &refusal);
-    rig_start(&rig, NULL);
-    publisher_start(&publisher, &rig, peer.port, "");
-    start(&published, publisher, "r", "a", 1, bodies, 4);
-    finish(&rig, &published);
-    assert_int_equal(published.publication.err, -EBUSY);
-    assert_int_equal(published.publication.ret_count, 3);
-    start(&published, publisher, "r", "a", 4, &bodies[3], 1);
-    finish(&rig, &published);
-    assert_int_equal(published.publication.err, 0);
-    assert_int_equal(published.publication.ret_count, 1);
-    assert_int_equal(refusal.turn, 6);
-    for (int i = 0; i < 6; i++) {
-        assert_int_equal(refusal.durable[i], durable[i]);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *const answers[] = {
+            TAKEN_ANSWER, cases[i].refusal, TAKEN_ANSWER, TAKEN_ANSWER, "503 ", TAKEN_ANSWER};
+        struct refusal refusal = {.answers = answers, .count = 6};
+        struct rig rig;
+        struct http_peer peer;
+        struct http_publisher *publisher;
+        struct published published;
+
+        peer_start(&peer, false, refuse, &refusal);
+        rig_start(&rig, NULL);
+        publisher_start(&publisher, &rig, peer.port, "");
+        start(&published, publisher, "r", "a", 1, bodies, 4);
+        finish(&rig, &published);
+        assert_int_equal(published.publication.err, -EBUSY);
+        assert_int_equal(published.publication.ret_count, 3);
+        start(&published, publisher, "r", "a", 4, &bodies[3], 1);
+        finish(&rig, &published);
+        assert_int_equal(published.publication.err, 0);
+        assert_int_equal(published.publication.ret_count, 1);
+        assert_int_equal(refusal.turn, 6);
+        for (int turn = 0; turn < 6; turn++) {
+            assert_int_equal(refusal.durable[turn], durable[turn]);
+            assert_int_equal(refusal.run[turn], durable[turn] || cases[i].run_after);
+        }
+        http_publisher_destroy(publisher);
+        rig_stop(&rig);
+        peer_stop(&peer);
     }
-    http_publisher_destroy(publisher);
-    rig_stop(&rig);
-    peer_stop(&peer);
 }
 
 static void destroyed_it_answers_what_is_under_way(void **state)
