@@ -9,7 +9,7 @@ import assert from 'node:assert/strict'
 import { fileURLToPath } from 'node:url'
 import { LONG, SLOW, startProcess, test } from '../support/harness.mjs'
 
-const RUNS = Number(process.env.FANOUT_FLOW_KILL_RUNS ?? (LONG ? 2000 : 60)), SEED = Number(process.env.FANOUT_FLOW_KILL_SEED ?? 1)
+const RUNS = Number(process.env.FANOUT_FLOW_KILL_RUNS ?? (LONG ? 2000 : 300)), SEED = Number(process.env.FANOUT_FLOW_KILL_SEED ?? 1)
 const MS_MAX = (90_000 + RUNS * 100) * SLOW
 const program = fileURLToPath(new URL('../support/flow_kill_run.mjs', import.meta.url))
 
@@ -18,7 +18,7 @@ for (const [mode, durability] of [['demo', 'async'], ['demo', 'sync'], ['beside'
     const run = startProcess(t, `flow kill ${mode}`, process.execPath, [program, mode, durability, SEED, RUNS].map(String), { env: process.env })
     const { code } = await run.gone(MS_MAX)
     assert.equal(code, 0, run.output)
-    assert.ok(JSON.parse(run.lines.at(-1)).kills > 1, run.output)
+    assert.ok(JSON.parse(run.lines.at(-1)).kills > 0, run.output)
     console.log(run.lines.at(-1))
   })
 }

@@ -11,7 +11,7 @@ import { freePort, scoped, sleep, SLOW, startServer, tempDir, until } from './ha
 
 const [MODE, DURABILITY] = process.argv.slice(2)
 const [SEED, RUNS] = process.argv.slice(4).map(Number)
-const USERS = 10
+const USERS = 10, BURST = 25
 const TERMINAL = /^workflow_(completed|failed|cancelled)$/
 const NODES = ['a', 'b1', 'b2', 'b3', 'b4', 'b5', 'z']
 const workflow = (b4) => ({
@@ -109,11 +109,14 @@ async function approve(at, id) {
 
 async function startRuns(at, random) {
   const ids = [], approvals = []
-  for (let n = 0; n < RUNS; n++) {
-    await sleep(random() * Math.max(10, 10_000 / RUNS)) // Five seconds of blows at least.
+  const one = async (n) => {
     const id = await startRun(at, n)
     ids.push(id)
     if (n % 10 === 0) approvals.push(approve(at, id))
+  }
+  for (let n = 0; n < RUNS; n += BURST) { // So that a blow may find much under way.
+    await sleep(random() * Math.max(10, 10_000 / RUNS) * BURST) // Five seconds of blows at least.
+    await Promise.all(Array.from({ length: Math.min(BURST, RUNS - n) }, (_, i) => one(n + i)))
   }
   await Promise.all(approvals)
   return ids
