@@ -2,7 +2,9 @@
 // - Redis full (maxmemory, noeviction): new runs are 503 store_full, those under way wait and go on when there is room
 // - Redis killed with -9 and restarted with AOF, paused by CLIENT PAUSE, stopped: /ready 503 with a sentence, questions 503,
 //   and afterwards every run ends, each event published once and in order
-// - the embedded store full: 503 store_full, a sentence in /ready or the metrics, and room again after retention
+// - signals that came before Redis was full are worked off when there is room; keys of another type, garbage in a run's header
+//   and a Redis that was emptied harm nothing but what they hit
+// - the embedded store full: 503 store_full, the metrics say so, and there is room again after retention
 // - a coordinator stopped for longer than its lease while another takes over, and then woken up: every event once
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
@@ -94,6 +96,102 @@ describe('Redis is full', () => {
   })
 })
 
+describe('Redis has what nobody expects', () => {
+  const house = async (t) => {
+    const redis = await startRedis(t)
+    const coordinator = await startServer(t, { role: 'coordinator', redis })
+    const client = await redis.client(t)
+    assert.equal((await put(coordinator, 'work', chain(['function'], ['transform']))).status, 201)
+    return { redis, coordinator, client }
+  }
+  const take = (client) => until('a function is to be done', async () => {
+    const [entry] = await client.xRange('wf.tasks.function', '-', '+')
+    if (!entry) return false
+    await client.xDel('wf.tasks.function', entry.id)
+    return JSON.parse(entry.message.token)
+  })
+  const say = (client, token) => client.rPush('completion_signals', JSON.stringify({ job_id: token.id, run_id: token.run_id, node_id: token.to_node, status: 'completed', result_data: 1 }))
+
+  test('signals that came before it was full are worked off when there is room', async (t) => {
+    const { redis, coordinator, client } = await house(t)
+    const ids = []
+    for (let i = 0; i < 5; i++) ids.push(await start(coordinator, 'work'))
+    const tokens = []
+    for (const _ of ids) tokens.push(await take(client))
+    coordinator.signal('SIGSTOP')
+    for (const token of tokens) await say(client, token)
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '1mb')
+    coordinator.signal('SIGCONT')
+    await sleep(1500)
+    assertError(await ask(coordinator, 'work'), 503, 'store_full')
+    assert.equal((await coordinator.get('/api/v1/runs?status=running')).json().runs.length, 5)
+    await redis.cli('CONFIG', 'SET', 'maxmemory', '0')
+    for (const id of ids) {
+      const { events: list, status } = await over(coordinator, id)
+      assert.deepEqual([status, list.length], ['completed', 6])
+    }
+    assert.equal(await redis.cli('EXISTS', 'completion_signals'), '0')
+  })
+
+  test('a run whose header is garbage is told so, and its signals are buried; others go on', async (t) => {
+    const { redis, coordinator, client } = await house(t)
+    const broken = await start(coordinator, 'work'), token = await take(client)
+    const good = await start(coordinator, 'work'), other = await take(client)
+    for (const garbage of ['{"status":', '[]', '{}', '{"status":"running","counter":-5}']) {
+      await client.hSet(`run:${broken}`, 'header', garbage)
+      assertError(await coordinator.get(`/api/v1/runs/${broken}`), 500, 'unreadable_run')
+      assert.equal((await coordinator.get('/api/v1/runs')).status, 200)
+    }
+    // Whoever has the run in memory learns of it when its write is refused: its version is not the expected one.
+    await client.hIncrBy(`run:${broken}`, 'version', 1)
+    await say(client, token)
+    const dead = await until('the signal is buried', async () => (await client.xRange('wf.dead', '-', '+'))[0]?.message)
+    assert.match(dead.reason, /what the store has of its run cannot be read/)
+    await say(client, other)
+    assert.equal((await over(coordinator, good)).status, 'completed')
+    await coordinator.waitLine(/ev=run\.unreadable run=/)
+    assert.equal(await redis.cli('EXISTS', 'completion_signals'), '0')
+  })
+
+  test('keys of another type stand in the way only as long as they are there', async (t) => {
+    const { redis, coordinator, client } = await house(t)
+    const id = await start(coordinator, 'work'), token = await take(client)
+    const keys = ['completion_signals', 'wf.tasks.transform', 'wf.run.requests', 'wf.timers', 'wf.dead', 'wf.workflows', 'wf.runs', 'wf.coordinators']
+    const workflows = await client.hGetAll('wf.workflows')
+    for (const key of keys) {
+      await client.del(key)
+      await client.set(key, 'not that')
+    }
+    await sleep(1500)
+    assert.equal((await coordinator.get('/health')).status, 200)
+    for (const path of ['runs', 'workflows', `runs/${id}/events`]) assert.ok((await coordinator.get(`/api/v1/${path}`)).status <= 503)
+    await client.del(keys)
+    await client.hSet('wf.workflows', workflows)
+    await coordinator.ready()
+    await say(client, token)
+    assert.equal((await over(coordinator, id)).status, 'completed')
+    await client.xAdd('wf.run.requests', '*', { request: JSON.stringify({ run_id: 'after', tag: 'work', username: 'u', inputs: {} }) })
+    await say(client, await take(client))
+    assert.equal((await over(coordinator, 'after')).status, 'completed')
+    assert.equal(await redis.cli('TYPE', 'wf.coordinators'), 'zset')
+  })
+
+  test('after FLUSHALL what was is gone, and everything begins anew', async (t) => {
+    const { coordinator, client } = await house(t)
+    const lost = await start(coordinator, 'work'), token = await take(client)
+    await client.flushAll()
+    await say(client, token)
+    const dead = await until('the signal is buried', async () => (await client.xRange('wf.dead', '-', '+'))[0]?.message)
+    assert.match(dead.reason, /there is no such run/)
+    assertError(await coordinator.get(`/api/v1/runs/${lost}`), 404, 'unknown_run')
+    assertError(await ask(coordinator, 'work'), 404, 'unknown_workflow')
+    assert.equal((await put(coordinator, 'work', chain(['function'], ['transform']))).status, 201)
+    const id = await start(coordinator, 'work')
+    await say(client, await take(client))
+    assert.equal((await over(coordinator, id)).status, 'completed')
+  })
+})
+
 describe('Redis is away', () => {
   const house = async (t, args = []) => {
     const redis = await startRedis(t, { args })
@@ -151,6 +249,7 @@ describe('the embedded store is full', () => {
       return reply.status !== 201 && reply
     }, { ms: 20_000 * SLOW, every: 1 })
     assertError(full, 503, 'store_full')
+    assert.equal((await server.metrics()).value('fanout_flow_db_full'), 1)
     assert.ok(taken.length > 3, `${taken.length} were taken`)
     assert.equal((await server.get('/health')).status, 200)
     assert.equal((await events(server, taken[0])).events[0]?.type, 'workflow_started', 'what is there can be looked at')
@@ -177,8 +276,7 @@ describe('a coordinator stands still', () => {
     const second = await startServer(t, { role: 'coordinator', redis, args: ['--flow-name', 'second'] })
     ids.push(...await crowd(second, 20))
     for (const id of ids) await over(second, id) // Whatever the first had in hand is found after its lease.
-    const { coordinators } = { coordinators: await redis.cli('ZRANGE', 'wf.coordinators', 0, -1) }
-    assert.equal(coordinators, 'second')
+    assert.equal(await redis.cli('ZRANGE', 'wf.coordinators', 0, -1), 'second')
     first.signal('SIGCONT')
     await readyBecomes(first, 200, 20_000 * SLOW)
     ids.push(...await crowd(first, 20))
