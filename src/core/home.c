@@ -238,15 +238,16 @@ static void answer_followers(
     }
 }
 
-/* The key of one that is shown, or of one that may be. True: there is nothing more to do. */
-static bool is_repeated(struct shard *shard, struct publication *pub)
+/* The key of one that is shown, or of one that may be. True: there is nothing more to do. Who awaits the store, or
+ * an event that is shown once it is stored, awaits the first one's. */
+static bool is_repeated(struct shard *shard, const struct home *home, struct publication *pub)
 {
     const struct once_entry *entry = once_find(&shard->once, pub->once, shard->now_ns);
 
     if (!entry) {
         return false;
     }
-    if (entry->open) {
+    if (entry->open && ((pub->flags & PUBLICATION_ACK_STORED) || durable_is_sync(shard, home))) {
         follow(shard, pub);
         return true;
     }
@@ -265,16 +266,16 @@ void home_take(struct shard *shard, struct publication *pub)
     } else if (home->is_shared) {
         home_freshen(shard, home);
         shared_take(shard, home, pub);
-    } else if (!is_repeated(shard, pub)) {
+    } else if (!is_repeated(shard, home, pub)) {
         home_freshen(shard, home);
         bool wait = home->durable && durable_is_sync(shard, home);
         pub->epoch = home_epoch(shard, home);
         pub->offset = home->next_offset++;
         struct cursor cursor = {pub->epoch, pub->offset};
         once_add(&shard->once, pub->once, pub->hash, shard->now_ns, cursor);
+        once_set_open(&shard->once, pub->once, home->durable);
         if (wait) {
             pub->flags |= PUBLICATION_SHOW_STORED;
-            once_set_open(&shard->once, pub->once, true);
             home->unshown += 1;
         } else {
             home_show(shard, home, pub);
@@ -335,8 +336,13 @@ void home_hear_stored(struct shard *shard, struct publication *pub, int err)
     if (err) {
         holes_add(shard, pub->hash, publication_name(pub), pub->offset);
     }
+    const struct cursor cursor = {pub->epoch, pub->offset};
     if (pub->flags & PUBLICATION_ACK_STORED) {
-        answer_publisher(shard, pub, (struct cursor){pub->epoch, pub->offset}, err, false);
+        answer_publisher(shard, pub, cursor, err, false);
+    }
+    if (pub->once[0] | pub->once[1]) {
+        once_set_open(&shard->once, pub->once, false);
+        answer_followers(shard, pub->once, cursor, err);
     }
     publication_unref(pub);
 }

@@ -29,7 +29,7 @@ struct once_entry {
     uint64_t time_ns;
     struct cursor cursor;
     bool forgotten;
-    bool open; /* It may still fail: whoever repeats it has to wait. */
+    bool open; /* On its way to the store: whoever repeats it may have to wait. */
     struct once_entry *newer;
 };
 

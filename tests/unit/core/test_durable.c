@@ -178,6 +178,38 @@ static void an_answer_can_wait_for_the_store(void **state)
     finish();
 }
 
+/* Else a publisher who asks again, and forgets the event then, may lose it with this process. */
+static void who_repeats_a_key_and_asks_for_the_store_waits_for_it(void **state)
+{
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        start(1, DURABILITY_ASYNC);
+        struct rig_client *client = follow("");
+        rig.store_waits = true;
+        publish_for_answer("m1", PUBLICATION_ACK_STORED, 7);
+        assert_int_equal(rig.result_count, 0);
+        publish_for_answer("m1", 0, 7); /* It is shown already. */
+        assert_int_equal(rig.result_count, 1);
+        assert_true(rig.results[0].duplicate);
+        publish_for_answer("m1", PUBLICATION_ACK_STORED, 7);
+        assert_int_equal(rig.result_count, 1);
+        model.append_err = fails ? -EIO : 0;
+        rig.store_waits = false;
+        rig_run(&rig);
+        assert_int_equal(rig.result_count, 3);
+        for (int i = 1; i < 3; i++) {
+            assert_int_equal(rig.results[i].err, fails ? -EIO : 0);
+            assert_int_equal(rig.results[i].has_cursor, !fails);
+            assert_int_equal(rig.results[i].duplicate, i == 2 && !fails);
+        }
+        assert_int_equal(home_shard()->durable.followers.count, 0);
+        publish_for_answer("m1", PUBLICATION_ACK_STORED, 7); /* It is over: nothing to wait for. */
+        assert_int_equal(rig.result_count, 4);
+        assert_string_equal(got(client), "m1 ");
+        finish();
+    }
+}
+
 static void after_a_restart_everything_stored_is_replayed_and_cursors_go_on(void **state)
 {
     (void)state;
@@ -734,6 +766,7 @@ int main(void)
         cmocka_unit_test(async_is_shown_at_once_and_stored_soon),
         cmocka_unit_test(sync_is_shown_and_acknowledged_when_it_is_stored),
         cmocka_unit_test(an_answer_can_wait_for_the_store),
+        cmocka_unit_test(who_repeats_a_key_and_asks_for_the_store_waits_for_it),
         cmocka_unit_test(after_a_restart_everything_stored_is_replayed_and_cursors_go_on),
         cmocka_unit_test(the_newest_cursor_of_the_former_life_is_live),
         cmocka_unit_test(what_a_crash_lost_is_answered_with_reset),
