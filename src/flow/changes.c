@@ -30,7 +30,10 @@ void changes_fini(struct changes *changes)
 
 void changes_reset(struct changes *changes)
 {
-    if (changes->blocks) {
+    if (changes->blocks && changes->blocks->cap > BLOCK_BYTES) {
+        free_blocks(changes->blocks); /* Somebody's large result: it is not worth keeping. */
+        changes->blocks = NULL;
+    } else if (changes->blocks) {
         free_blocks(changes->blocks->next);
         changes->blocks->next = NULL;
         changes->blocks->len = 0;

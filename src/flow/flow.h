@@ -34,7 +34,8 @@ struct flow_options {
     size_t inputs_bytes_max, result_bytes_max; /* Of canonical JSON. */
     uint64_t
         task_timeout_ms; /* Of an outside worker's attempt, unless its node says otherwise; 0: none. */
-    uint32_t runs_max;        /* Kept in memory when nothing waits for them. */
+    uint32_t runs_max;        /* Kept in memory when nothing waits for them … */
+    size_t runs_bytes_max;    /* … and about how much memory they may take. */
     uint64_t cache_bytes_max; /* Of results kept in memory. */
     uint64_t seed;            /* For ids. */
     bool

@@ -17,6 +17,8 @@
 #include "flow/flow_own.h"
 
 enum {
+    NODE_BYTES = 1000, /* Of a run and its workflow, about. */
+    EDGE_BYTES = 60,
     OPS_MAX = 256,            /* Of one commit, about. */
     TRIES_MAX = 8,            /* Refusals of one item's commit, after which it waits a while. */
     FULL_INTERVAL_MS = 30000, /* Between two lines of the log that say so. */
@@ -84,6 +86,7 @@ static void live_wake(struct live *live)
         live->newer = live->older = NULL;
         live->idle = false;
         flow->idle_count -= 1;
+        flow->idle_bytes -= live->idle_bytes;
     }
 }
 
@@ -137,6 +140,14 @@ static struct live *live_get(struct flow *flow, struct span id)
     return live;
 }
 
+/* About what it takes while it rests: most runs read their workflow from the store, each its own. */
+static size_t size_of(const struct live *live)
+{
+    const struct workflow *workflow = live->run->workflow;
+
+    return sizeof(*live) + workflow->node_count * NODE_BYTES + workflow->edge_count * EDGE_BYTES;
+}
+
 /* Nothing waits for it now. A run that is over is not asked for often, and one that is kept may be out of
  * date: what is kept is a saving, and bounded. */
 static void live_rest(struct live *live)
@@ -154,8 +165,12 @@ static void live_rest(struct live *live)
     *(live->older ? &live->older->newer : &flow->idle_oldest) = live;
     flow->idle_newest = live;
     live->idle = true;
+    live->idle_bytes = size_of(live);
+    changes_fini(&live->changes);
     flow->idle_count += 1;
-    if (flow->idle_count > flow->options.runs_max) {
+    flow->idle_bytes += live->idle_bytes;
+    while (flow->idle_oldest && (flow->idle_count > flow->options.runs_max ||
+                                    flow->idle_bytes > flow->options.runs_bytes_max)) {
         live_free(flow->idle_oldest);
     }
 }
@@ -319,35 +334,6 @@ static void live_load(struct live *live)
 
 /* ---- committing ---- */
 
-/* Events are ours: they begin with their type. */
-static bool is_event(const struct flow_op *op, const char *begin)
-{
-    size_t len = strlen(begin);
-    return op->kind == FLOW_EVENT && op->body.len > len && memcmp(op->body.data, begin, len) == 0;
-}
-
-static void count_events(struct flow *flow, const struct changes *changes)
-{
-    for (uint32_t i = 0; i < changes->count; i++) {
-        const struct flow_op *op = &changes->ops[i];
-        flow->stats.tokens_emitted += op->kind == FLOW_EMIT;
-        flow->stats.tokens_consumed += op->kind == FLOW_CONSUME;
-        flow->stats.events += op->kind == FLOW_EVENT;
-        flow->stats.nodes_completed += is_event(op, "{\"type\":\"node_completed\"");
-        if (is_event(op, "{\"type\":\"node_failed\"")) {
-            bool again = memmem(op->body.data, op->body.len, "\"will_retry\":true", 17);
-            flow->stats.nodes_failed += !again;
-            flow->stats.nodes_retried += again;
-        }
-        flow->stats.runs_started += op->kind == FLOW_OPEN;
-        if (op->kind == FLOW_CLOSE) {
-            flow->stats.runs_completed += span_equal(op->name, span_str("completed"));
-            flow->stats.runs_failed += span_equal(op->name, span_str("failed"));
-            flow->stats.runs_cancelled += span_equal(op->name, span_str("cancelled"));
-        }
-    }
-}
-
 static void finish_committed(struct live *live)
 {
     struct flow *flow = live->flow;
@@ -441,7 +427,7 @@ static void committed(struct flow_commit *commit)
         live->run->version = commit->ret_version;
         live->failures = 0;
         live->singly = false;
-        count_events(flow, &live->changes);
+        count_changes(flow, &live->changes);
         finish_committed(live);
         if (live->run->status != RUN_RUNNING) {
             work_end_http(live);
@@ -489,12 +475,18 @@ static void live_commit(struct live *live)
 
 /* ---- working ---- */
 
-/* Without memory for a step its changes are half made: everything of this commit is done again. */
+/* The run as the steps changed it is gone: everything of this commit is done again. */
+static void undo_steps(struct live *live)
+{
+    changes_reset(&live->changes);
+    queue_prepend(&live->waiting, &live->committing);
+}
+
+/* Without memory for a step its changes are half made. */
 static void live_step_failed(struct live *live)
 {
     live_forget(live);
-    changes_reset(&live->changes);
-    queue_prepend(&live->waiting, &live->committing);
+    undo_steps(live);
     answer_waiting(&live->waiting, -ENOMEM);
     live_pause(live);
 }
@@ -506,6 +498,11 @@ static void work_off(struct live *live)
     while (live->waiting.first && !reload) {
         struct item *item = queue_take(&live->waiting);
         enum step step = item_step(live, item);
+        /* The store failed at once when the step asked it for a value. */
+        if (live->state == LIVE_PAUSED) {
+            undo_steps(live);
+            return;
+        }
         if (step == STEP_CHANGED) {
             queue_add(&live->committing, item);
             if (live->singly || live->changes.count >= OPS_MAX) {

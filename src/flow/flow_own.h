@@ -77,8 +77,9 @@ struct live {
     struct live *newer, *older; /* In flow->idle, when nothing waits for it. */
     struct live *ready_next;
     bool idle, ready;
-    bool unreadable; /* What the store has of it is not what was written: nobody can go on. */
-    bool singly;     /* A commit of several items was refused: one at a time. */
+    size_t idle_bytes; /* About what it takes, while it is idle. */
+    bool unreadable;   /* What the store has of it is not what was written: nobody can go on. */
+    bool singly;       /* A commit of several items was refused: one at a time. */
     enum live_state state;
     uint64_t known_seq; /* What is in memory was true when this many items had come. */
     uint64_t retry_ms;  /* PAUSED. */
@@ -128,6 +129,7 @@ struct flow {
     struct table runs;
     struct live *idle_oldest, *idle_newest;
     uint32_t idle_count;
+    size_t idle_bytes;
     struct live *ready_first, *ready_last;
     uint32_t paused;    /* Runs in LIVE_PAUSED. */
     uint64_t wake_ms;   /* When the first of them is due. */
@@ -163,6 +165,10 @@ void item_finish(struct item *item, enum flow_release how, const char *why);
 void item_free(struct item *item);
 /* The store failed its run: no step for a while, if there is none under way. */
 void live_pause(struct live *live);
+
+/* ---- flow_count.c ---- */
+
+void count_changes(struct flow *flow, const struct changes *changes);
 
 /* ---- flow_step.c: what an item does to its run ---- */
 

@@ -19,6 +19,7 @@ enum {
     HTTP_CONNECTIONS = 256,
     HTTP_CONNECTIONS_HOST = 32,
     RUNS_MAX = 10000,
+    RUNS_BYTES = 128 << 20,
     CACHE_BYTES = 64 << 20,
 };
 
@@ -188,6 +189,7 @@ static int open_flow(struct coordinator *coordinator)
         .result_bytes_max = config->flow.result_bytes,
         .task_timeout_ms = config->flow.task_timeout_ms,
         .runs_max = RUNS_MAX,
+        .runs_bytes_max = RUNS_BYTES,
         .cache_bytes_max = CACHE_BYTES,
         .http_allow_private = config->flow.http_private,
     };

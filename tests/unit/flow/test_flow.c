@@ -65,6 +65,7 @@ static int set_up(void **state)
         .result_bytes_max = 4000,
         .task_timeout_ms = 60000,
         .runs_max = 2,
+        .runs_bytes_max = 100000,
         .cache_bytes_max = 1 << 20,
         .seed = 7,
     };
@@ -571,6 +572,48 @@ static void runs_and_workflows_are_listed(void **state)
     free(second);
 }
 
+static uint32_t cached(void)
+{
+    struct flow_stats stats;
+
+    flow_stats(rig.flow, &stats);
+    return stats.runs_cached;
+}
+
+static void runs_that_rest_are_kept_within_bounds(void **state)
+{
+    char wide[20000] = "{\"nodes\":[{\"id\":\"d\",\"type\":\"delay\",\"config\":{\"ms\":60000}}";
+    char edges[10000] = "\"edges\":[", one[80];
+    char *runs[4];
+
+    (void)state;
+    put("ask", asking);
+    for (int i = 0; i < 3; i++) {
+        free(start("ask", "{}"));
+    }
+    assert_int_equal(cached(), 2); /* Of three. */
+    for (int i = 0; i < 60; i++) {
+        snprintf(one, sizeof(one), ",{\"id\":\"n%d\",\"type\":\"transform\"}", i);
+        strcat(wide, one);
+        snprintf(one, sizeof(one), "%s{\"from\":\"d\",\"to\":\"n%d\"}", i ? "," : "", i);
+        strcat(edges, one);
+    }
+    strcat(wide, "],");
+    strcat(wide, edges);
+    strcat(wide, "]}");
+    put("wide", wide);
+    for (int i = 0; i < 4; i++) {
+        runs[i] = start("wide", "{}");
+        assert_int_equal(cached(), i ? 1 : 2); /* Two of these take too much. */
+    }
+    pass(61000);
+    for (int i = 0; i < 4; i++) {
+        story(runs[i]);
+        assert_string_equal(reply_text("status"), "completed");
+        free(runs[i]);
+    }
+}
+
 /* Whatever allocation fails: the question is answered, or goes on once there is memory, and the run
  * ends as it should. */
 static void without_memory_nothing_is_lost(void **state)
@@ -636,6 +679,7 @@ int main(void)
         CASE(a_question_to_a_human_may_run_out_of_time),
         CASE(outside_workers_need_redis),
         CASE(runs_and_workflows_are_listed),
+        CASE(runs_that_rest_are_kept_within_bounds),
         CASE(without_memory_nothing_is_lost),
         CASE(who_stops_says_so),
     };
