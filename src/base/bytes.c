@@ -54,11 +54,6 @@ int bytes_append(struct bytes *b, const void *data, size_t len)
     return 0;
 }
 
-int bytes_append_str(struct bytes *b, const char *text)
-{
-    return bytes_append(b, text, strlen(text));
-}
-
 int bytes_append_byte(struct bytes *b, uint8_t byte)
 {
     return bytes_append(b, &byte, 1);

@@ -49,7 +49,11 @@ bool span_equal_nocase(struct span a, struct span b);
 MUST_USE int bytes_reserve(struct bytes *b, size_t more);
 
 MUST_USE int bytes_append(struct bytes *b, const void *data, size_t len);
-MUST_USE int bytes_append_str(struct bytes *b, const char *text);
+/* Inline, so that the length of a literal is known where it is written. */
+MUST_USE static inline int bytes_append_str(struct bytes *b, const char *text)
+{
+    return bytes_append(b, text, strlen(text));
+}
 MUST_USE int bytes_append_byte(struct bytes *b, uint8_t byte);
 MUST_USE int bytes_appendf(struct bytes *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 MUST_USE int bytes_appendv(struct bytes *b, const char *fmt, va_list args) PRINTF_LIKE(2, 0);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "flow/canon.h"
 #include "flow/flow_own.h"
@@ -68,9 +69,50 @@ enum { TOKEN_MAX = FLOW_RUN_ID_MAX + FLOW_NODE_ID_MAX + 32 };
 
 /* ---- tasks ---- */
 
+/* The text of a raw JSON string that is written as it reads, of 1..max bytes. */
+static bool plain_text(struct span raw, size_t max, struct span *ret_text)
+{
+    if (raw.len < 3 || raw.len - 2 > max || raw.data[0] != '"' || memchr(raw.data, '\\', raw.len)) {
+        return false;
+    }
+    *ret_text = span_of(raw.data + 1, raw.len - 2);
+    return true;
+}
+
+/* The two names of nearly every task, without a tree of its config and the rest, which the run knows anyway. */
+static bool read_plain(struct span body, struct span *ret_id, struct span *ret_run_id)
+{
+    const struct span keys[] = {span_str("id"), span_str("run_id")};
+    struct span values[2];
+
+    return body.len <= MESSAGE_BYTES_MAX &&
+           json_find_members(body.data, body.len, keys, 2, values) == 0 &&
+           plain_text(values[0], TOKEN_MAX, ret_id) &&
+           plain_text(values[1], FLOW_RUN_ID_MAX, ret_run_id);
+}
+
+/* Any task, or what is wrong with it. Gives the tree that the names are in, or NULL. */
+static json_t *read_token(
+    struct span body, struct span *ret_id, struct span *ret_run_id, char *why, size_t why_cap)
+{
+    json_t *token = read_object(body, why, why_cap);
+    const char *id = token ? text_member(token, "id", TOKEN_MAX, why, why_cap) : NULL;
+    const char *run_id = id ? text_member(token, "run_id", FLOW_RUN_ID_MAX, why, why_cap) : NULL;
+
+    if (!run_id) {
+        json_decref(token);
+        return NULL;
+    }
+    *ret_id = span_str(id);
+    *ret_run_id = span_str(run_id);
+    return token;
+}
+
 void in_task(void *ctx, struct flow_task *task)
 {
     struct flow *flow = ctx;
+    json_t *token = NULL;
+    struct span id, run_id;
     char why[FLOW_WHY_MAX];
 
     if (flow->draining) {
@@ -79,21 +121,19 @@ void in_task(void *ctx, struct flow_task *task)
         return;
     }
     flow->stats.tasks += 1;
-    json_t *token = read_object(task->body, why, sizeof(why));
-    const char *id = token ? text_member(token, "id", TOKEN_MAX, why, sizeof(why)) : NULL;
-    const char *run_id =
-        id ? text_member(token, "run_id", FLOW_RUN_ID_MAX, why, sizeof(why)) : NULL;
-    if (!run_id) {
-        in_dead_task(flow, task, why);
-        json_decref(token);
-        return;
+    if (!read_plain(task->body, &id, &run_id)) {
+        token = read_token(task->body, &id, &run_id, why, sizeof(why));
+        if (!token) {
+            in_dead_task(flow, task, why);
+            return;
+        }
     }
     struct item *item = item_new(flow, ITEM_TASK);
     if (item) {
         item->task = task;
-        item->token = mem_strdup(id);
+        item->token = mem_strndup((const char *)id.data, id.len);
     }
-    if (!item || !item_send(item, span_str(run_id))) {
+    if (!item || !item_send(item, run_id)) {
         if (item) {
             item_free(item);
         }

@@ -120,7 +120,12 @@ struct run_writer {
     struct bytes *out;
     int err;
 };
-void put_raw(struct run_writer *w, const char *text);
+static inline void put_raw(struct run_writer *w, const char *text)
+{
+    if (!w->err) {
+        w->err = bytes_append_str(w->out, text);
+    }
+}
 void put_digits(struct run_writer *w, uint64_t value);
 /* ,"name":value */
 void put_number(struct run_writer *w, const char *name, uint64_t value);

@@ -53,13 +53,6 @@ int text_append_json(struct bytes *out, struct span text, size_t max)
     return err;
 }
 
-void put_raw(struct run_writer *w, const char *text)
-{
-    if (!w->err) {
-        w->err = bytes_append_str(w->out, text);
-    }
-}
-
 void put_digits(struct run_writer *w, uint64_t value)
 {
     char digits[20];
