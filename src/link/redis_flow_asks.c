@@ -48,12 +48,11 @@ void command_number(struct command *command, uint64_t number)
 void command_joined(struct command *command, const char *prefix, struct span a, struct span b)
 {
     size_t prefix_len = strlen(prefix);
-    char head[32];
     const struct span parts[] = {span_of(prefix, prefix_len), a, b};
 
-    int len = snprintf(head, sizeof(head), "$%zu\r\n", prefix_len + a.len + b.len);
     command->count += 1;
-    int r = command->err ? command->err : bytes_append(&command->text, head, (size_t)len);
+    int r = command->err;
+    r = r ? r : resp_command_word_begin(&command->text, prefix_len + a.len + b.len);
     for (size_t i = 0; i < 3; i++) {
         r = r || !parts[i].len ? r : bytes_append(&command->text, parts[i].data, parts[i].len);
     }

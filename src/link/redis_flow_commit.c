@@ -153,13 +153,24 @@ static void write_marks(struct command *command, const struct flow_commit *commi
     }
 }
 
+/* Where writing the ops of a kind begins: of several headers only the last one counts. */
+static uint32_t begin_of(const struct flow_commit *commit, enum flow_op_kind kind)
+{
+    uint32_t begin = 0;
+
+    for (uint32_t i = 0; kind == FLOW_HEADER && i < commit->op_count; i++) {
+        begin = commit->ops[i].kind == kind ? i : begin;
+    }
+    return begin;
+}
+
 static void write_group(struct redis_flow *flow, struct command *command,
     const struct flow_commit *commit, const struct group *group)
 {
     char letter[2] = {group->letter};
-    uint32_t count = 0;
+    uint32_t begin = begin_of(commit, group->kind), count = 0;
 
-    for (uint32_t i = 0; i < commit->op_count; i++) {
+    for (uint32_t i = begin; i < commit->op_count; i++) {
         enum flow_op_kind kind = commit->ops[i].kind;
         count += kind == group->kind || kind == group->second_kind;
     }
@@ -168,7 +179,7 @@ static void write_group(struct redis_flow *flow, struct command *command,
     }
     command_str(command, letter);
     command_number(command, (uint64_t)count * group->word_count);
-    for (uint32_t i = 0; i < commit->op_count; i++) {
+    for (uint32_t i = begin; i < commit->op_count; i++) {
         enum flow_op_kind kind = commit->ops[i].kind;
         if (kind == group->kind || kind == group->second_kind) {
             write_op(flow, command, commit, &commit->ops[i]);

@@ -66,6 +66,8 @@ MUST_USE bool resp_next(struct span *rest, struct resp_item *ret_item);
 /* A command in pieces: its head, then each of its arg_count words. Returns 0 or -ENOMEM. */
 MUST_USE int resp_command_begin(struct bytes *out, size_t arg_count);
 MUST_USE int resp_command_word(struct bytes *out, struct span word);
+/* A word in pieces: its head, then len bytes and "\r\n". */
+MUST_USE int resp_command_word_begin(struct bytes *out, size_t len);
 
 /* Appends a command to out. Returns 0 or -ENOMEM (out unchanged). */
 MUST_USE int resp_command(struct bytes *out, const struct span *args, size_t arg_count);
