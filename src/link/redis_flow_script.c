@@ -39,13 +39,45 @@
 
 /* Everything is decided before the first write, which is one that Redis refuses when it is full: so a
  * commit is applied whole or not at all. Whatever follows the first write is not refused. The events
- * are published last, and what is wrong with a history does not undo a commit. */
+ * are published last, and what is wrong with a history does not undo a commit.
+ *
+ * What is of one key is told to Redis at once: each call from Lua costs some microseconds, most of them
+ * more than what is called. Where tasks stand, and what else a run's end must find, is gathered in notes
+ * (false: it goes), entries of tasks that are over in done. */
 #define COMMIT                                                                                     \
     "local A, call = ARGV, redis.call\n"                                                           \
     "local run, want, keep = A[1], A[2], A[3]\n"                                                   \
     "local run_key, applied, entries = 'run:' .. run, 'applied:' .. run, 'entries:' .. run\n"      \
-    "local function spread(command, key, from, to)\n"                                              \
-    "  for i = from, to, 4000 do call(command, key, unpack(A, i, math.min(i + 3999, to))) end\n"   \
+    "local function spread(command, key, from, to, list)\n"                                        \
+    "  for i = from, to, 4000 do call(command, key, unpack(list or A, i, math.min(i + 3999, "      \
+    "to))) end\n"                                                                                  \
+    "end\n"                                                                                        \
+    "local notes, done = {}, {}\n"                                                                 \
+    "local function take_off(where)\n"                                                             \
+    "  local stream, id = string.match(where, '^(%S+) (.+)$')\n"                                   \
+    "  done[stream] = done[stream] or {}\n"                                                        \
+    "  table.insert(done[stream], id)\n"                                                           \
+    "end\n"                                                                                        \
+    "local function settle()\n"                                                                    \
+    "  local set, gone = {}, {}\n"                                                                 \
+    "  for field, text in pairs(notes) do\n"                                                       \
+    "    if text then\n"                                                                           \
+    "      set[#set + 1] = field\n"                                                                \
+    "      set[#set + 1] = text\n"                                                                 \
+    "    else\n"                                                                                   \
+    "      gone[#gone + 1] = field\n"                                                              \
+    "    end\n"                                                                                    \
+    "  end\n"                                                                                      \
+    "  spread('HSET', entries, 1, #set, set)\n"                                                    \
+    "  spread('HDEL', entries, 1, #gone, gone)\n"                                                  \
+    "  for stream, ids in pairs(done) do\n"                                                        \
+    "    local key = 'wf.tasks.' .. stream\n"                                                      \
+    "    for i = 1, #ids, 4000 do\n"                                                               \
+    "      call('XACK', key, stream .. '_workers', unpack(ids, i, math.min(i + 3999, #ids)))\n"    \
+    "    end\n"                                                                                    \
+    "    spread('XDEL', key, 1, #ids, ids)\n"                                                      \
+    "  end\n"                                                                                      \
+    "  notes, done = {}, {}\n"                                                                     \
     "end\n"                                                                                        \
     "local version = call('HGET', run_key, 'version')\n"                                           \
     "if want == '0' then\n"                                                                        \
@@ -84,31 +116,41 @@
     "  elseif code == 'B' then\n"                                                                  \
     "    for i = from, to, 2 do call('SET', A[i], A[i + 1], 'PX', keep) end\n"                     \
     "  elseif code == 'Q' then\n"                                                                  \
+    "    local old, where = {}, {}\n"                                                              \
+    "    for i = from, to, 4 do\n"                                                                 \
+    "      if A[i] == '-' then old[#old + 1] = A[i + 2] end\n"                                     \
+    "    end\n"                                                                                    \
+    "    for i = 1, #old, 4000 do\n"                                                               \
+    "      local part = call('HMGET', entries, unpack(old, i, math.min(i + 3999, #old)))\n"        \
+    "      for k = 1, #part do where[old[i - 1 + k]] = part[k] end\n"                              \
+    "    end\n"                                                                                    \
     "    for i = from, to, 4 do\n"                                                                 \
     "      local emitted, name, node = A[i], A[i + 1], A[i + 2]\n"                                 \
     "      if emitted == '-' then\n"                                                               \
-    "        local where = call('HGET', entries, node)\n"                                          \
-    "        if where then\n"                                                                      \
-    "          local stream, id = string.match(where, '^(%S+) (.+)$')\n"                           \
-    "          call('XACK', 'wf.tasks.' .. stream, stream .. '_workers', id)\n"                    \
-    "          call('XDEL', 'wf.tasks.' .. stream, id)\n"                                          \
-    "          call('HDEL', entries, node)\n"                                                      \
+    "        if where[node] then\n"                                                                \
+    "          take_off(where[node])\n"                                                            \
+    "          where[node], notes[node] = false, false\n"                                          \
     "        end\n"                                                                                \
     "      elseif had[tonumber(emitted)] ~= 1 then\n"                                              \
     "        local id = call('XADD', 'wf.tasks.' .. name, '*', 'token', A[i + 3])\n"               \
-    "        call('HSET', entries, node, name .. ' ' .. id)\n"                                     \
+    "        where[node] = name .. ' ' .. id\n"                                                    \
+    "        notes[node] = where[node]\n"                                                          \
     "      end\n"                                                                                  \
     "    end\n"                                                                                    \
     "  elseif code == 'J' then\n"                                                                  \
+    "    local joins = {}\n"                                                                       \
     "    for i = from, to, 2 do\n"                                                                 \
-    "      local key, note = 'pending_tokens:' .. run .. ':' .. A[i], ':join:' .. A[i]\n"          \
-    "      if A[i + 1] == '' then\n"                                                               \
-    "        call('DEL', key)\n"                                                                   \
-    "        call('HDEL', entries, note)\n"                                                        \
+    "      if A[i + 1] == '' then joins[A[i]] = {over = true}\n"                                   \
     "      else\n"                                                                                 \
-    "        call('SADD', key, A[i + 1])\n"                                                        \
-    "        call('HSET', entries, note, '')\n"                                                    \
+    "        joins[A[i]] = joins[A[i]] or {}\n"                                                    \
+    "        table.insert(joins[A[i]], A[i + 1])\n"                                                \
     "      end\n"                                                                                  \
+    "    end\n"                                                                                    \
+    "    for node, came in pairs(joins) do\n"                                                      \
+    "      local key = 'pending_tokens:' .. run .. ':' .. node\n"                                  \
+    "      if came.over then call('DEL', key) end\n"                                               \
+    "      spread('SADD', key, 1, #came, came)\n"                                                  \
+    "      notes[':join:' .. node] = #came > 0 and ''\n"                                           \
     "    end\n"                                                                                    \
     "  elseif code == 'Z' then\n"                                                                  \
     "    for i = from, to, 2 do\n"                                                                 \
@@ -121,11 +163,10 @@
     "      local key, note = 'hitl:approval:' .. run .. ':' .. A[i], ':human:' .. A[i]\n"          \
     "      if A[i + 1] == '' then\n"                                                               \
     "        call('DEL', key)\n"                                                                   \
-    "        call('HDEL', entries, note)\n"                                                        \
     "      else\n"                                                                                 \
     "        call('SET', key, A[i + 1])\n"                                                         \
-    "        call('HSET', entries, note, '')\n"                                                    \
     "      end\n"                                                                                  \
+    "      notes[note] = A[i + 1] ~= '' and ''\n"                                                  \
     "    end\n"                                                                                    \
     "  elseif code == 'S' then\n"                                                                  \
     "    for i = from, to do call('LREM', A[7], 1, A[i]) end\n"                                    \
@@ -144,18 +185,17 @@
     "    call('ZREM', 'wf.runs.running', run)\n"                                                   \
     "    call('ZADD', 'wf.runs.' .. status, known[1] or A[from + 1], run)\n"                       \
     "    call('ZADD', 'wf.runs.finished', A[from + 1], run)\n"                                     \
-    "    local notes = call('HGETALL', entries)\n"                                                 \
-    "    for i = 1, #notes, 2 do\n"                                                                \
-    "      local kind, node = string.match(notes[i], '^:(%a+):(.+)$')\n"                           \
+    "    settle()\n"                                                                               \
+    "    local left = call('HGETALL', entries)\n"                                                  \
+    "    for i = 1, #left, 2 do\n"                                                                 \
+    "      local kind, node = string.match(left[i], '^:(%a+):(.+)$')\n"                            \
     "      if kind == 'join' then call('PEXPIRE', 'pending_tokens:' .. run .. ':' .. node, "       \
     "keep)\n"                                                                                      \
     "      elseif kind == 'human' then call('PEXPIRE', 'hitl:approval:' .. run .. ':' .. node, "   \
     "keep)\n"                                                                                      \
     "      else\n"                                                                                 \
-    "        local stream, id = string.match(notes[i + 1], '^(%S+) (.+)$')\n"                      \
-    "        call('XACK', 'wf.tasks.' .. stream, stream .. '_workers', id)\n"                      \
-    "        call('XDEL', 'wf.tasks.' .. stream, id)\n"                                            \
-    "        call('HDEL', entries, notes[i])\n"                                                    \
+    "        take_off(left[i + 1])\n"                                                              \
+    "        notes[left[i]] = false\n"                                                             \
     "      end\n"                                                                                  \
     "    end\n"                                                                                    \
     "    keep_refs(run, known[2], keep)\n"                                                         \
@@ -164,6 +204,7 @@
     "      'nodes:' .. run, 'events:' .. run, entries}) do call('PEXPIRE', key, keep) end\n"       \
     "  end\n"                                                                                      \
     "end\n"                                                                                        \
+    "settle()\n"                                                                                   \
     "local function tell(channel, limits, verb)\n"                                                 \
     "  if not string.match(channel, '^[a-z0-9_-]+:.') then return end\n"                           \
     "  local tag = tag_of(channel)\n"                                                              \

@@ -67,19 +67,20 @@
     "  local total = tonumber(known[3] or 0)\n"                                                    \
     "  if not epoch then epoch = begin_epoch(stream) end\n"                                        \
     "  local cursors = {}\n"                                                                       \
+    "  local most, stamp = decimal(messages), decimal(ms)\n"                                       \
+    "  local function add(id, payload)\n"                                                          \
+    "    return redis.pcall('XADD', stream, 'MAXLEN', '~', most, id .. '-0',\n"                    \
+    "      'd', payload, 't', stamp, 's', decimal(total))\n"                                       \
+    "  end\n"                                                                                      \
     "  for i, payload in ipairs(payloads) do\n"                                                    \
     "    last, total = last + 1, total + #payload + 32\n"                                          \
     "    local id = decimal(last)\n"                                                               \
     "    if messages > 0 then\n"                                                                   \
-    "      local function add()\n"                                                                 \
-    "        return redis.pcall('XADD', stream, 'MAXLEN', '~', decimal(messages), id .. '-0',\n"   \
-    "          'd', payload, 't', decimal(ms), 's', decimal(total))\n"                             \
-    "      end\n"                                                                                  \
-    "      local added = add()\n"                                                                  \
+    "      local added = add(id, payload)\n"                                                       \
     "      if type(added) == 'table' and added.err and string.find(added.err, 'equal or "          \
     "smaller') then\n"                                                                             \
     "        epoch = begin_epoch(stream)\n"                                                        \
-    "        added = add()\n"                                                                      \
+    "        added = add(id, payload)\n"                                                           \
     "      end\n"                                                                                  \
     "      if type(added) == 'table' and added.err then return added end\n"                        \
     "      if last % 16 == 0 then trim(stream, total, messages, bytes, age, ms) end\n"             \

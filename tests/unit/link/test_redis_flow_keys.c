@@ -237,10 +237,64 @@ static void a_token_emitted_before_is_not_queued_again(void **state)
     rig_expect(&server, "SCARD applied:r1", "1");
 }
 
+/* Several steps of a run in one commit: what one of them queued or let arrive, a later one takes away again. */
+static void of_several_steps_in_one_commit_the_last_word_counts(void **state)
+{
+    char text[4096];
+    const struct flow_op ops[] = {
+        {.kind = FLOW_UNQUEUE, .name = s("transform"), .node = s("a")},
+        {.kind = FLOW_QUEUE, .id = s("b1"), .name = s("search"), .node = s("b"), .body = s("{b1}")},
+        {.kind = FLOW_QUEUE, .id = s("c1"), .name = s("search"), .node = s("c"), .body = s("{c1}")},
+        {.kind = FLOW_ARRIVE, .node = s("j"), .id = s("a")},
+        {.kind = FLOW_ARRIVE, .node = s("j"), .id = s("x")},
+        {.kind = FLOW_JOINED, .node = s("j")},
+        {.kind = FLOW_ARRIVE, .node = s("k"), .id = s("a")},
+        {.kind = FLOW_JOINED, .node = s("k")},
+        {.kind = FLOW_HEADER, .body = s("{h1}"), .n = 7},
+        {.kind = FLOW_UNQUEUE, .name = s("search"), .node = s("b")},
+        {.kind = FLOW_QUEUE, .id = s("b2"), .name = s("search"), .node = s("b"), .body = s("{b2}")},
+        {.kind = FLOW_UNQUEUE, .name = s("search"), .node = s("c")},
+        {.kind = FLOW_UNQUEUE, .name = s("search"), .node = s("c")},
+        {.kind = FLOW_ARRIVE, .node = s("j"), .id = s("y")},
+        {.kind = FLOW_ARRIVE, .node = s("j"), .id = s("z")},
+        {.kind = FLOW_HEADER, .body = s("{h2}"), .n = 1},
+    };
+
+    (void)state;
+    rig_begin(&rig, "r1");
+    rig_wait(&rig, &rig.task_count, 1);
+    rig_commit(&rig, "r1", 1, ops, COUNT_OF(ops), 0);
+    rig_expect(&server, "HMGET run:r1 version header", "[2 {h2}]");
+    rig_expect(&server, "GET counter:r1", "1");
+    rig_expect(&server, "XLEN wf.tasks.transform", "0");
+    rig_expect(&server, "XPENDING wf.tasks.transform transform_workers", "[0 (nil) (nil) (nil)]");
+    rig_expect(&server, "XLEN wf.tasks.search", "1");
+    rig_ask(&server, "XRANGE wf.tasks.search - +", text, sizeof(text));
+    assert_non_null(strstr(text, "[token {b2}]"));
+    rig_expect(&server, "SISMEMBER pending_tokens:r1:j y", "1");
+    rig_expect(&server, "SISMEMBER pending_tokens:r1:j z", "1");
+    rig_expect(&server, "SCARD pending_tokens:r1:j", "2");
+    rig_expect(&server, "EXISTS pending_tokens:r1:k", "0");
+    /* What the run's end has to find. */
+    rig_expect(&server, "HLEN entries:r1", "2");
+    rig_expect(&server, "HGET entries:r1 :join:j", "");
+    rig_ask(&server, "HGET entries:r1 b", text, sizeof(text));
+    assert_int_equal(strncmp(text, "search ", 7), 0);
+    const struct flow_op end[] = {
+        {.kind = FLOW_HEADER, .body = s("{h3}"), .n = 0},
+        {.kind = FLOW_CLOSE, .name = s("failed"), .n = 2000},
+    };
+    rig_commit(&rig, "r1", 2, end, COUNT_OF(end), 0);
+    rig_expect(&server, "XLEN wf.tasks.search", "0");
+    rig_expect(&server, "HGETALL entries:r1", "[:join:j ]");
+    assert_in_range(server_do(&server, "TTL pending_tokens:r1:j"), 1, 86400);
+    rig.store.release_task(rig.store.ctx, rig.tasks[0], FLOW_DONE, NULL);
+}
+
 /* Redis's Lua takes no more than some thousand values at once; a workflow has up to 1,000 nodes. */
 static void a_commit_may_have_many_thousand_ops(void **state)
 {
-    enum { COUNT = 9000 };
+    enum { COUNT = 9000, TASKS = 4500 };
     static struct flow_op ops[3 * COUNT + 1];
     static char names[COUNT][24];
     uint32_t count = 0;
@@ -261,6 +315,23 @@ static void a_commit_may_have_many_thousand_ops(void **state)
     rig_expect(&server, "LLEN events:r1", "9001");
     rig_expect(&server, "LINDEX events:r1 4500", "n4499");
     rig_expect(&server, "HGET fanout:meta:{user:u} last", "9001");
+
+    count = 0;
+    ops[count++] = (struct flow_op){.kind = FLOW_HEADER, .body = s("{}"), .n = TASKS};
+    for (uint32_t i = 0; i < TASKS; i++) {
+        ops[count++] = (struct flow_op){.kind = FLOW_QUEUE,
+            .id = s("other"),
+            .name = s("search"),
+            .node = s(names[i]),
+            .body = s("{}")};
+        ops[count++] = (struct flow_op){.kind = FLOW_ARRIVE, .node = s("j"), .id = s(names[i])};
+        ops[count++] =
+            (struct flow_op){.kind = FLOW_UNQUEUE, .name = s("search"), .node = s(names[i & ~1u])};
+    }
+    assert_int_equal(rig_commit(&rig, "r1", 2, ops, count, 0), 3);
+    rig_expect(&server, "SCARD pending_tokens:r1:j", "4500");
+    rig_expect(&server, "XLEN wf.tasks.search", "2250"); /* Those of an odd number. */
+    rig_expect(&server, "HLEN entries:r1", "2252");      /* And a's, and the join. */
 }
 
 /* A commit must not fail for what is wrong with a user's history, or with a user. */
@@ -337,6 +408,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_run_that_was_once_started_is_not_started_again, begin, end),
         cmocka_unit_test_setup_teardown(a_token_emitted_before_is_not_queued_again, begin, end),
+        cmocka_unit_test_setup_teardown(
+            of_several_steps_in_one_commit_the_last_word_counts, begin, end),
         cmocka_unit_test_setup_teardown(a_commit_may_have_many_thousand_ops, begin, end),
         cmocka_unit_test_setup_teardown(a_broken_history_does_not_break_a_commit, begin, end),
         cmocka_unit_test_setup_teardown(
