@@ -291,7 +291,11 @@ static int put_log(struct flow_db *db, struct db_run *run, const struct flow_com
     db_bind_int(put, 3, event_count);
     db_bind_text(put, 4, span_of(tokens->data, tokens->len));
     db_bind_text(put, 5, span_of(events->data, events->len));
-    run->events += event_count;
+    for (uint32_t i = 0; i < commit->op_count; i++) {
+        if (commit->ops[i].kind == FLOW_EVENT) {
+            publish_recorded(db, run, run->events++, commit->ops[i].body);
+        }
+    }
     return db_run(db, put);
 }
 

@@ -86,6 +86,13 @@ struct db_node {
     uint64_t due_ms; /* 0: no timer. */
 };
 
+/* Events that follow one another, in memory: so that publishing need not read back what was just written. */
+struct db_news {
+    struct bytes bodies, spans; /* struct span each; their data is NULL while bodies may grow. */
+    uint64_t first;             /* Number of the first, from 0. */
+    uint32_t count;
+};
+
 struct db_run {
     struct table_item item; /* Of the id. First. */
     uint64_t row;
@@ -93,9 +100,10 @@ struct db_run {
     char id[FLOW_RUN_ID_MAX + 1];
     struct span user, tag, status, header; /* Owned. */
     uint64_t version, created_ms, finished_ms;
-    uint64_t events;    /* Recorded. */
-    uint64_t published; /* As it is in the row; db_pub knows better while there is one. */
-    uint64_t blobs;     /* Numbers given to rows of blobs. */
+    uint64_t events;     /* Recorded. */
+    uint64_t published;  /* As it is in the row; db_pub knows better while there is one. */
+    uint64_t blobs;      /* Numbers given to rows of blobs. */
+    struct db_news news; /* Recorded by this transaction; maybe not all of them. */
     struct db_node *nodes;
     uint32_t node_count, node_cap;
     uint64_t *tokens; /* Hashes of those consumed, a table of its own; 0: free. */
@@ -226,8 +234,11 @@ void work_free_all(struct flow_db *db);
 
 struct db_pub;
 
+/* An event is recorded by this transaction: its number and its body. Fine without memory. */
+void publish_recorded(struct flow_db *db, struct db_run *run, uint64_t number, struct span body);
 /* Events were committed: of a run that is in memory. */
-void publish_committed(struct flow_db *db, const struct db_run *run);
+void publish_committed(struct flow_db *db, struct db_run *run);
+void news_free(struct db_news *news);
 /* At opening. */
 MUST_USE int publish_found(struct flow_db *db, struct span run_id, struct span user, uint64_t row,
     uint64_t published, uint64_t events, bool over);
@@ -321,6 +332,7 @@ struct flow_db {
     struct db_pub *stale_first,
         *stale_last; /* Their progress is not in the file yet, oldest first. */
     uint32_t pub_busy_count;
+    size_t news_bytes; /* Of events that wait in memory to be published. */
 
     struct bytes scratch, scratch2;
     uint64_t reap_at_ms;

@@ -1,8 +1,9 @@
 /* Publishing: a run with events that are not published, or whose progress is not in the file.
  *
  * One publication a run is under way at a time, so its events stay in order; what fails is tried
- * again after a while that doubles. Bodies are read from the log when their turn comes, so a
- * publisher that is away costs a few hundred bytes a run.
+ * again after a while that doubles. Bodies of a transaction are kept for the publication that usually
+ * follows at once; all others are read from the log when their turn comes, so a publisher that is away
+ * costs a few hundred bytes a run.
  *
  *   ready     in the list: events to publish, none under way, no wait
  *   busy      a publication is with the publisher
@@ -19,6 +20,7 @@
 enum {
     BODIES_MAX = 64,       /* Of one publication … */
     BYTES_MAX = 256 << 10, /* … and about so many bytes. */
+    NEWS_MAX = 4 << 20,    /* Bytes of bodies that are kept, of all runs. */
     BACKOFF_MS_MIN = 100,
     BACKOFF_MS_MAX = 10000,
     STALE_MS = 1000, /* Progress waits so long for another reason to write. */
@@ -37,10 +39,9 @@ struct db_pub {
     uint32_t backoff_ms;
     bool over, ready, busy, stale;
     struct db_pub *ready_next, *stale_prev, *stale_next;
-    struct bytes bodies; /* While it is busy. */
-    struct span *spans;  /* BODIES_MAX of them, likewise. */
-    uint32_t span_count;
-    struct span user; /* Owned. */
+    struct db_news news; /* Kept for the next publication. */
+    struct db_news told; /* While it is busy: what is with the publisher. */
+    struct span user;    /* Owned. */
     uint8_t id_len;
     char id[FLOW_RUN_ID_MAX];
 };
@@ -81,18 +82,96 @@ static struct db_pub *make(struct flow_db *db, struct span run_id, struct span u
     return pub;
 }
 
-static void free_bodies(struct db_pub *pub)
+/* ---- bodies in memory ---- */
+
+void news_free(struct db_news *news)
 {
-    bytes_fini(&pub->bodies);
-    mem_free(pub->spans);
-    pub->spans = NULL;
-    pub->span_count = 0;
+    bytes_fini(&news->bodies);
+    bytes_fini(&news->spans);
+    *news = (struct db_news){0};
+}
+
+/* Adds the body behind the others. False: it is too much for one publication, or no memory. */
+static bool news_add(struct db_news *news, struct span body)
+{
+    struct span span = span_of(NULL, body.len);
+    size_t before = news->bodies.len;
+
+    if (news->count == BODIES_MAX || (news->count && before + body.len > BYTES_MAX) ||
+        bytes_append(&news->bodies, body.data, body.len) < 0) {
+        return false;
+    }
+    if (bytes_append(&news->spans, &span, sizeof(span)) < 0) {
+        news->bodies.len = before;
+        return false;
+    }
+    news->count += 1;
+    return true;
+}
+
+/* The spans, once nothing is added any more. */
+static struct span *news_spans(const struct db_news *news)
+{
+    struct span *spans = (struct span *)(void *)news->spans.data;
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < news->count; i++) {
+        spans[i].data = news->bodies.data + at;
+        at += spans[i].len;
+    }
+    return spans;
+}
+
+static void forget_news(struct db_pub *pub)
+{
+    pub->db->news_bytes -= pub->news.bodies.len;
+    news_free(&pub->news);
+}
+
+/* What a transaction recorded of the run, if it follows what is there and there is room. */
+static void keep_news(struct db_pub *pub, struct db_news *news)
+{
+    struct flow_db *db = pub->db;
+
+    if (pub->retry.place) {
+        return; /* The publisher is away. */
+    }
+    if (pub->news.count == 0 && news->count && db->news_bytes + news->bodies.len <= NEWS_MAX) {
+        news_free(&pub->news);
+        pub->news = *news;
+        db->news_bytes += news->bodies.len;
+        *news = (struct db_news){0};
+        return;
+    }
+    const struct span *spans = news_spans(news);
+    uint64_t next = pub->news.first + pub->news.count;
+    for (uint32_t i = 0; i < news->count && next == news->first + i; i++) {
+        if (db->news_bytes + spans[i].len > NEWS_MAX || !news_add(&pub->news, spans[i])) {
+            return;
+        }
+        db->news_bytes += spans[i].len;
+        next += 1;
+    }
+}
+
+void publish_recorded(struct flow_db *db, struct db_run *run, uint64_t number, struct span body)
+{
+    struct db_news *news = &run->news;
+
+    if (!db->options.publisher || (news->count && news->first + news->count != number)) {
+        return;
+    }
+    if (news->count == 0) {
+        news->first = number;
+    }
+    (void)news_add(news, body);
 }
 
 static void free_pub(struct db_pub *pub)
 {
     runs_clear(&pub->user);
-    free_bodies(pub);
+    forget_news(pub);
+    news_free(&pub->told);
     mem_free(pub);
 }
 
@@ -166,7 +245,7 @@ uint64_t publish_progress(const struct flow_db *db, const struct db_run *run)
     return pub ? pub->published : run->published;
 }
 
-void publish_committed(struct flow_db *db, const struct db_run *run)
+static void committed(struct flow_db *db, struct db_run *run)
 {
     struct span id = span_of(run->id, run->id_len);
     struct db_pub *pub = find(db, id);
@@ -187,11 +266,18 @@ void publish_committed(struct flow_db *db, const struct db_run *run)
     pub->events = run->events;
     pub->version = run->version;
     pub->over = run->finished_ms != 0;
+    keep_news(pub, &run->news);
     if (pub->durable == pub->published) {
         unstale(pub);
     }
     make_ready(pub);
     free_if_done(pub);
+}
+
+void publish_committed(struct flow_db *db, struct db_run *run)
+{
+    committed(db, run);
+    news_free(&run->news);
 }
 
 int publish_found(struct flow_db *db, struct span run_id, struct span user, uint64_t row,
@@ -277,6 +363,7 @@ static void wait_and_retry(struct db_pub *pub)
 {
     struct flow_db *db = pub->db;
 
+    forget_news(pub); /* It may be long. */
     uint64_t backoff = pub->backoff_ms ? pub->backoff_ms * 2ull : BACKOFF_MS_MIN;
     pub->backoff_ms = (uint32_t)(backoff > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : backoff);
     if (due_set(&db->heap, &pub->retry, db->now_ms + pub->backoff_ms) < 0) {
@@ -296,7 +383,7 @@ static void published(struct flow_publication *publication)
     count = count > publication->count ? publication->count : count;
     pub->published += count;
     db->stats.published += count;
-    free_bodies(pub);
+    news_free(&pub->told);
     if (!db->sqlite) {
         return; /* Shut meanwhile. */
     }
@@ -316,34 +403,35 @@ static void published(struct flow_publication *publication)
 
 static bool take_body(void *ctx, struct span body)
 {
-    struct db_pub *pub = ctx;
+    return news_add(ctx, body);
+}
 
-    if (pub->span_count && pub->bodies.len + body.len > BYTES_MAX) {
-        return false;
+/* Events from what was published on: those at hand, or from the log. */
+static int take_events(struct db_pub *pub)
+{
+    struct flow_db *db = pub->db;
+
+    if (pub->news.count && pub->news.first == pub->published) {
+        db->news_bytes -= pub->news.bodies.len;
+        pub->told = pub->news;
+        pub->news = (struct db_news){0};
+        return 0;
     }
-    if (bytes_append(&pub->bodies, body.data, body.len) < 0) {
-        return false;
+    if (pub->news.first <= pub->published) {
+        forget_news(pub);
     }
-    pub->spans[pub->span_count++] = span_of(NULL, body.len);
-    return pub->span_count < BODIES_MAX;
+    return read_each_event(db, pub->row, pub->version, pub->published, take_body, &pub->told);
 }
 
 static void publish(struct flow_db *db, struct db_pub *pub)
 {
-    size_t at = 0;
+    int r = take_events(pub);
 
-    pub->spans = mem_try_alloc(BODIES_MAX * sizeof(*pub->spans));
-    int r = pub->spans ? read_each_event(db, pub->row, pub->version, pub->published, take_body, pub)
-                       : -ENOMEM;
-    if (r < 0 || pub->span_count == 0) {
-        free_bodies(pub);
+    if (r < 0 || pub->told.count == 0) {
+        news_free(&pub->told);
         db->stats.publish_failed += 1;
         wait_and_retry(pub); /* The disk, or memory. */
         return;
-    }
-    for (uint32_t i = 0; i < pub->span_count; i++) {
-        pub->spans[i].data = pub->bodies.data + at;
-        at += pub->spans[i].len;
     }
     pub->publication = (struct flow_publication){
         .done = published,
@@ -351,8 +439,8 @@ static void publish(struct flow_db *db, struct db_pub *pub)
         .run_id = pub_id(pub),
         .user = pub->user,
         .seq = pub->published + 1,
-        .bodies = pub->spans,
-        .count = pub->span_count,
+        .bodies = news_spans(&pub->told),
+        .count = pub->told.count,
     };
     pub->busy = true;
     db->pub_busy_count += 1;

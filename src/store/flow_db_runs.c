@@ -52,6 +52,7 @@ static void free_run(struct db_run *run)
     runs_clear(&run->tag);
     runs_clear(&run->status);
     runs_clear(&run->header);
+    news_free(&run->news);
     mem_free(run->nodes);
     mem_free(run->tokens);
     mem_free(run);

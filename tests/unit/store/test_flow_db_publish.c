@@ -153,6 +153,37 @@ static void what_was_taken_in_part_goes_on_behind_it(void **state)
     check_taken(&test->rig, "r1", 11, false);
 }
 
+/* More than one publication takes, some of them while one is under way: no matter from where they are had. */
+static void many_events_of_one_commit_are_all_told(void **state)
+{
+    enum { COUNT = 150, COMMITS = 4 };
+    struct test *test = *state;
+    struct suite *suite = &test->suite;
+    struct rig_publisher *publisher = &test->rig.publisher;
+    struct flow_op ops[COUNT];
+    char bodies[COUNT][24];
+    uint64_t v = suite_r1(suite);
+
+    publisher->hold = true;
+    for (unsigned n = 1; n <= COUNT * COMMITS; n++) {
+        unsigned at = (n - 1) % COUNT;
+        snprintf(bodies[at], sizeof(bodies[at]), "{\"n\":%u}", n);
+        ops[at] = op_event(bodies[at]);
+        if (at == COUNT - 1) {
+            publisher->take_max = n == 2 * COUNT ? 7 : 0;
+            assert_int_equal(suite_commit(suite, "r1", v, ops, COUNT, &v), 0);
+            rig_publisher_answer(&test->rig);
+            pump(suite);
+        }
+    }
+    for (unsigned i = 0; i < 100 && publisher->taken < COUNT * COMMITS; i++) {
+        rig_publisher_answer(&test->rig);
+        pump(suite);
+        pass(suite, 1000);
+    }
+    check_taken(&test->rig, "r1", COUNT * COMMITS, false);
+}
+
 static void one_run_s_trouble_holds_up_no_other(void **state)
 {
     struct test *test = *state;
@@ -286,6 +317,7 @@ int main(void)
         TEST(events_go_out_in_order_several_together),
         TEST(a_publisher_that_fails_is_asked_again_later),
         TEST(what_was_taken_in_part_goes_on_behind_it),
+        TEST(many_events_of_one_commit_are_all_told),
         TEST(one_run_s_trouble_holds_up_no_other),
         TEST(what_was_not_published_is_at_the_next_opening),
         TEST(what_was_published_is_not_again),
