@@ -13,6 +13,8 @@ core, the load generator to another; each measurement gets a fresh server; a fig
 rounds, with the smallest and largest in brackets, and a ratio is the median of each round's own ratio.
 """
 
+KEPT = "## Workflows\n"
+
 REPEAT = """## To repeat it
 
 `./dev compare` does everything (`./dev compare --quick` in a few minutes, with rougher figures), `./dev
@@ -105,6 +107,12 @@ def markdown(report):
     parts += [machine_table(report["machine"]), f"## Goals: {tally_line(results)}\n"]
     parts += [checks_table(results), *[section(x) for x in results], REPEAT, CAUTION]
     return "\n".join(parts)
+
+
+def with_kept(page, old):
+    """What others than `./dev compare` wrote into the old page stands, at the end of the new one."""
+    at = old.find(KEPT)
+    return page if at < 0 else page + "\n" + old[at:]
 
 
 def to_json(report):
