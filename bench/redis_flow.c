@@ -91,7 +91,7 @@ static void step_run(struct slot *slot)
 
     slot->steps += 1;
     snprintf(slot->token, sizeof(slot->token), "%s", slot->next);
-    snprintf(slot->next, sizeof(slot->next), "%s:n:1:%u", slot->run, slot->steps);
+    snprintf(slot->next, sizeof(slot->next), "%.64s:n:1:%u", slot->run, slot->steps);
     snprintf(slot->ref, sizeof(slot->ref), "sha256:%s%016" PRIx64,
         "000000000000000000000000000000000000000000000000", bench->asked);
     snprintf(slot->body, sizeof(slot->body),
