@@ -417,10 +417,15 @@ int shard_unsubscribe(
         }
     }
     struct pending *pending = find_pending(sub, name, framing);
-    if (pending) {
-        pending_cancel(shard, sub, pending);
+    if (!pending) {
+        return -ENOENT;
     }
-    return pending ? 0 : -ENOENT;
+    pending_cancel(shard, sub, pending);
+    /* It may have been the page that others wait behind, and no outbox will run empty to wake them. */
+    if (!sub->outbox) {
+        shard_continue_replay(shard, sub);
+    }
+    return 0;
 }
 
 int shard_history(struct shard *shard, struct span name, struct since since, uint32_t count_max,

@@ -136,6 +136,31 @@ static void asking_and_leaving_again_gathers_nothing(void **state)
     rig_fini(&rig);
 }
 
+/* The page that is on its way finds nobody: what waited behind it must not wait for it any longer. */
+static void leaving_a_page_on_its_way_lets_the_next_channel_go_on(void **state)
+{
+    (void)state;
+    start(2);
+    const char *left = rig_name_at(&rig, 1, 1), *kept = rig_name_at(&rig, 0, 2);
+    publish_many(left, 1, 100);
+    publish_many(kept, 1, 100);
+    struct rig_client *client = rig_client(&rig, 0);
+    assert_int_equal(rig_ask(client, left, RIG_TOLD, "begin"), 0);
+    assert_int_equal(rig_ask(client, kept, RIG_TOLD, "begin"), 0);
+    rig_receive(&rig, 0); /* Answered, without a page: one is on its way from the other shard. */
+    assert_int_equal(client->answers, 1);
+    assert_string_equal(rig_sent(client), "");
+    struct shard *shard = rig.shards[0].shard;
+    assert_int_equal(shard_unsubscribe(shard, &client->sub, span_str(left), RIG_TOLD), 0);
+    rig_run(&rig);
+    assert_sent(client, 1, 100);
+    publish_many(kept, 101, 102);
+    assert_sent(client, 1, 102);
+    assert_int_equal(shard->pending.count, 0);
+    rig_check_books(&rig);
+    rig_fini(&rig);
+}
+
 static void a_reader_slower_than_history_forgets_is_told_what_it_missed(void **state)
 {
     (void)state;
@@ -226,6 +251,7 @@ int main(void)
         cmocka_unit_test(what_is_published_during_the_replay_comes_once_and_in_its_place),
         cmocka_unit_test(one_page_waits_for_a_connection_that_does_not_read),
         cmocka_unit_test(asking_and_leaving_again_gathers_nothing),
+        cmocka_unit_test(leaving_a_page_on_its_way_lets_the_next_channel_go_on),
         cmocka_unit_test(a_reader_slower_than_history_forgets_is_told_what_it_missed),
         cmocka_unit_test(a_new_epoch_in_the_middle_of_a_replay_is_told_once),
         cmocka_unit_test(live_listeners_hear_of_a_new_epoch_at_a_tick_or_before_its_first_event),
