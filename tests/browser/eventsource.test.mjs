@@ -54,7 +54,7 @@ describe("Chromium's EventSource, behind nginx", () => {
     await open(page, '/sse?channel=few:1&types=mine')
     for (let i = 0; i < 20; i++) await at.server.publish('few:1', { type: 'other' })
     const row = (await at.server.get('/api/v1/connections?channel=few:1')).json().connections[0]
-    await new Promise((done) => setTimeout(done, 16_000)) // Nothing can be seen of it in the page.
+    await new Promise((done) => setTimeout(done, 20_000)) // A heartbeat and its delay; nothing can be seen of it in the page.
     assert.equal((await at.server.delete(`/api/v1/connections/${row.id}`)).status, 204)
     await at.server.publish('few:1', { type: 'mine' })
     const book = await received(page, 1)
