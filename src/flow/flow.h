@@ -28,18 +28,15 @@
 struct flow;
 
 struct flow_options {
-    const char *name; /* This coordinator's, for events and logs. */
-    const char
-        *task_types; /* More types with streams of their own, separated by commas; may be NULL. */
+    /* More types with streams of their own, separated by commas; may be NULL. */
+    const char *task_types;
     size_t inputs_bytes_max, result_bytes_max; /* Of canonical JSON. */
-    uint64_t
-        task_timeout_ms; /* Of an outside worker's attempt, unless its node says otherwise; 0: none. */
+    /* Of an outside worker's attempt, unless its node says otherwise; 0: none. */
+    uint64_t task_timeout_ms;
     uint32_t runs_max;        /* Kept in memory when nothing waits for them … */
     size_t runs_bytes_max;    /* … and about how much memory they may take. */
     uint64_t cache_bytes_max; /* Of results kept in memory. */
     uint64_t seed;            /* For ids. */
-    bool
-        http_allow_private; /* See role: whether the http node may go to private addresses. Informational. */
 };
 
 /* What role must bring along; shared, and must outlive the flow. */

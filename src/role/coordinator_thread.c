@@ -183,7 +183,6 @@ static int open_flow(struct coordinator *coordinator)
 {
     const struct config *config = coordinator->config;
     struct flow_options options = {
-        .name = coordinator->name,
         .task_types = config->flow.task_types,
         .inputs_bytes_max = config->flow.inputs_bytes,
         .result_bytes_max = config->flow.result_bytes,
@@ -191,7 +190,6 @@ static int open_flow(struct coordinator *coordinator)
         .runs_max = RUNS_MAX,
         .runs_bytes_max = RUNS_BYTES,
         .cache_bytes_max = CACHE_BYTES,
-        .http_allow_private = config->flow.http_private,
     };
     const struct flow_needs needs = {
         .store = &coordinator->store,

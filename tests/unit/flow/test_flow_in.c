@@ -37,7 +37,7 @@ static void release_task(void *ctx, struct flow_task *task, enum flow_release ho
 
 static int set_up(void **state)
 {
-    const struct flow_options options = {.name = "unit", .runs_max = 2, .result_bytes_max = 4000};
+    const struct flow_options options = {.runs_max = 2, .result_bytes_max = 4000};
     const struct flow_needs needs = {.store = &rig.store};
 
     (void)state;

@@ -81,8 +81,7 @@ static int set_up(void **state)
 {
     struct flow_db_options db = flow_db_options_default();
     char why[FLOW_DB_WHY_MAX];
-    const struct flow_options options = {.name = "unit",
-        .inputs_bytes_max = 1000,
+    const struct flow_options options = {.inputs_bytes_max = 1000,
         .result_bytes_max = 4000,
         .task_timeout_ms = 60000,
         .runs_max = 10,
